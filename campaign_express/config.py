@@ -1,0 +1,113 @@
+"""Every setting: its name, default and meaning. docs/configuration.md is tested against this file.
+
+Values come from the Serve application's `args` (serve_config.yaml), then from the environment as
+`CAMPAIGN_EXPRESS_<NAME>` (which wins), then from the defaults here. Unknown names are errors. Secrets come only from the
+environment or files and are never printed: their fields are `Secret`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta, Struct
+
+from campaign_express.errors import ConfigError
+
+PREFIX = "CAMPAIGN_EXPRESS_"
+Port = Annotated[int, Meta(ge=0, le=65_535)]  # 0 = any free port (tests)
+Positive = Annotated[int, Meta(ge=1)]
+
+
+class Secret(str):
+    """A string that does not show itself."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "Secret(***)"
+
+
+class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    # Listeners (the cell).
+    host: str = "127.0.0.1"
+    http_port: Port = 8080
+    grpc_port: Port = 9090
+    metrics_port: Port = 9091
+    # Serve and dashboard (read by `up` and the check of ports; serve_config.yaml holds what Serve itself reads).
+    serve_port: Port = 8000
+    dashboard_port: Port = 8265
+    # The cell.
+    agents_per_cell: Positive = 2
+    npu_per_agent: Annotated[int, Meta(ge=0, le=1)] = 0
+    accelerator: Annotated[str, Meta(pattern="^(cpu|amd_xdna)$")] = "cpu"
+    require_accelerator: bool = False
+    max_batch: Positive = 64
+    batches_in_flight: Annotated[int, Meta(ge=1, le=8)] = 2  # for one agent
+    max_queue: Positive = 1024  # requests waiting; beyond it they are shed
+    max_body_bytes: Positive = 262_144
+    max_decompressed_bytes: Positive = 1_048_576
+    tmax_reserve_ms: Annotated[int, Meta(ge=0)] = 10  # kept back for the network and encoding
+    keep_alive_s: Positive = 75
+    connection_max_answers: Annotated[int, Meta(ge=0)] = 0  # close a connection after this many answers, 0 = never
+    drain_window_s: Annotated[float, Meta(ge=0)] = 3.0
+    socket_dir: str = ""  # Unix sockets of agents; empty: a directory below data_dir
+    # State and events; empty: embedded servers below data_dir.
+    redis_url: str = ""
+    nats_url: str = ""
+    data_dir: str = "var"
+    embedded_redis_port: Port = 6379
+    embedded_nats_port: Port = 4222
+    # What to bid with.
+    catalog_file: str = ""  # empty: the packaged examples
+    exchanges_file: str = ""
+    rates_file: str = ""
+    model_file: str = ""
+    max_candidates: Positive = 256  # creatives scored for one impression, best first by max bid
+    # Facts.
+    geoip_file: str = ""  # MaxMind .mmdb
+    data_center_file: str = ""  # CIDR lines
+    crawler_file: str = ""  # regular expressions, one a line, beside the library's list
+    sellers_file: str = ""  # ads.txt / sellers.json lists
+    # Privacy.
+    tcf_vendor_id: Annotated[int, Meta(ge=0)] = 0  # our IAB Global Vendor List id, 0 = none
+    gdpr_when_absent: Annotated[str, Meta(pattern="^(never|eea|always)$")] = "eea"
+    # Notices.
+    notice_base_url: str = "http://127.0.0.1:8080"
+    notice_keys: Secret = Secret("")  # "id:hex,id:hex", the first signs; embedded start makes one
+    # Operator's app.
+    operator_token: Secret = Secret("")
+    # Logging.
+    log_level: Annotated[str, Meta(pattern="^(debug|info|warning|error)$")] = "info"
+
+
+def _dec_hook(kind: type, value: Any) -> Any:
+    if kind is Secret and isinstance(value, str):
+        return Secret(value)
+    raise NotImplementedError(kind)
+
+
+def load(args: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None) -> Settings:
+    """Settings from Serve args and environment. Raises ConfigError with every problem at once, each with its key."""
+    environ = os.environ if environ is None else environ
+    fields = {f.name: f for f in msgspec.structs.fields(Settings)}
+    raw: dict[str, Any] = dict(args or {})
+    origin = {name: f"args.{name}" for name in raw}
+    for name in fields:
+        key = PREFIX + name.upper()
+        if key in environ:
+            raw[name], origin[name] = environ[key], key
+    problems = [f"{origin[name]}: no such setting" for name in raw if name not in fields]
+    good: dict[str, Any] = {}
+    for name, value in raw.items():
+        if name not in fields:
+            continue
+        try:
+            good[name] = msgspec.convert(value, fields[name].type, strict=not isinstance(value, str), dec_hook=_dec_hook)
+        except msgspec.ValidationError as error:
+            problems.append(f"{origin[name]}: {error}")
+    if problems:
+        raise ConfigError("Settings that cannot be used:", problems)
+    return Settings(**good)

@@ -1,0 +1,63 @@
+"""The gateway's mail to its agents: batches of raw requests one way, answers the other, over a Unix socket.
+
+A message is a 4-byte little-endian length and that many bytes of MessagePack. One batch is answered by one reply, in
+order. `arrival_ns` is CLOCK_MONOTONIC, which all processes of a machine share.
+"""
+
+from __future__ import annotations
+
+import struct
+
+import msgspec
+from msgspec import Struct
+
+JSON, PROTOBUF = 0, 1
+# Bits of Ask.flags.
+BODY_GZIP = 1  # the body is gzip-compressed
+ACCEPT_GZIP = 2  # the answer may be
+
+HEADER = struct.Struct("<I")
+
+
+class Ask(Struct, array_like=True, gc=False):
+    """One request as it came: nothing in it has been parsed."""
+
+    exchange: str  # from the path or gRPC metadata, "" = default exchange
+    arrival_ns: int
+    body: bytes
+    encoding: int = JSON
+    flags: int = 0
+
+
+class Answer(Struct, array_like=True, gc=False):
+    """What to send back. For gRPC `status` is mapped (200, 204 → OK; 400, 413 → INVALID_ARGUMENT; 503 → UNAVAILABLE)."""
+
+    status: int  # HTTP status: 200, 204, 400, 404 (unknown exchange), 413, 500
+    body: bytes
+    reason: int = -1  # NoBidReason.index of a no-bid or refusal, -1 for a bid
+    gzip: bool = False  # body is compressed
+    prices: tuple[int, ...] = ()  # CPM micros of each bid, for the price histogram
+
+
+class Timings(Struct, array_like=True, gc=False):
+    """Where the batch's time went, in nanoseconds."""
+
+    total: int = 0
+    inference: int = 0
+
+
+class Reply(Struct, array_like=True, gc=False):
+    answers: list[Answer]
+    timings: Timings
+    catalog_version: int = 0
+    events: list[bytes] = []  # encoded events for JetStream; empty until events are kept
+
+
+class Batch(Struct, array_like=True, gc=False):
+    asks: list[Ask]
+
+
+_encoder = msgspec.msgpack.Encoder()
+encode = _encoder.encode  # Batch | Reply -> bytes, without the length header
+decode_batch = msgspec.msgpack.Decoder(Batch).decode
+decode_reply = msgspec.msgpack.Decoder(Reply).decode
