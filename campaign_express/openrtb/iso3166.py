@@ -1,0 +1,63 @@
+"""ISO 3166-1 country codes: exchanges should send alpha-3 (OpenRTB 2.6, section 3.2.19) and often send alpha-2."""
+
+from __future__ import annotations
+
+# Every officially assigned code, alpha-2 then alpha-3; XK/XKX is the user-assigned pair in common use for Kosovo.
+_CODES = """
+AD AND AE ARE AF AFG AG ATG AI AIA AL ALB AM ARM AO AGO AQ ATA AR ARG AS ASM AT AUT AU AUS AW ABW AX ALA AZ AZE
+BA BIH BB BRB BD BGD BE BEL BF BFA BG BGR BH BHR BI BDI BJ BEN BL BLM BM BMU BN BRN BO BOL BQ BES BR BRA BS BHS
+BT BTN BV BVT BW BWA BY BLR BZ BLZ
+CA CAN CC CCK CD COD CF CAF CG COG CH CHE CI CIV CK COK CL CHL CM CMR CN CHN CO COL CR CRI CU CUB CV CPV CW CUW
+CX CXR CY CYP CZ CZE
+DE DEU DJ DJI DK DNK DM DMA DO DOM DZ DZA
+EC ECU EE EST EG EGY EH ESH ER ERI ES ESP ET ETH
+FI FIN FJ FJI FK FLK FM FSM FO FRO FR FRA
+GA GAB GB GBR GD GRD GE GEO GF GUF GG GGY GH GHA GI GIB GL GRL GM GMB GN GIN GP GLP GQ GNQ GR GRC GS SGS GT GTM
+GU GUM GW GNB GY GUY
+HK HKG HM HMD HN HND HR HRV HT HTI HU HUN
+ID IDN IE IRL IL ISR IM IMN IN IND IO IOT IQ IRQ IR IRN IS ISL IT ITA
+JE JEY JM JAM JO JOR JP JPN
+KE KEN KG KGZ KH KHM KI KIR KM COM KN KNA KP PRK KR KOR KW KWT KY CYM KZ KAZ
+LA LAO LB LBN LC LCA LI LIE LK LKA LR LBR LS LSO LT LTU LU LUX LV LVA LY LBY
+MA MAR MC MCO MD MDA ME MNE MF MAF MG MDG MH MHL MK MKD ML MLI MM MMR MN MNG MO MAC MP MNP MQ MTQ MR MRT MS MSR
+MT MLT MU MUS MV MDV MW MWI MX MEX MY MYS MZ MOZ
+NA NAM NC NCL NE NER NF NFK NG NGA NI NIC NL NLD NO NOR NP NPL NR NRU NU NIU NZ NZL
+OM OMN
+PA PAN PE PER PF PYF PG PNG PH PHL PK PAK PL POL PM SPM PN PCN PR PRI PS PSE PT PRT PW PLW PY PRY
+QA QAT
+RE REU RO ROU RS SRB RU RUS RW RWA
+SA SAU SB SLB SC SYC SD SDN SE SWE SG SGP SH SHN SI SVN SJ SJM SK SVK SL SLE SM SMR SN SEN SO SOM SR SUR SS SSD
+ST STP SV SLV SX SXM SY SYR SZ SWZ
+TC TCA TD TCD TF ATF TG TGO TH THA TJ TJK TK TKL TL TLS TM TKM TN TUN TO TON TR TUR TT TTO TV TUV TW TWN TZ TZA
+UA UKR UG UGA UM UMI US USA UY URY UZ UZB
+VA VAT VC VCT VE VEN VG VGB VI VIR VN VNM VU VUT
+WF WLF WS WSM
+XK XKX
+YE YEM YT MYT
+ZA ZAF ZM ZMB ZW ZWE
+""".split()
+
+ALPHA3_OF_ALPHA2: dict[str, str] = dict(zip(_CODES[::2], _CODES[1::2], strict=True))
+
+# Upper and lower case of both forms, so that the common spellings are one look-up.
+_ALPHA3: dict[str, str] = {}
+for _two, _three in ALPHA3_OF_ALPHA2.items():
+    for _code in (_two, _three):
+        _ALPHA3[_code] = _ALPHA3[_code.lower()] = _three
+# "UK" is reserved for the United Kingdom (ISO 3166-1 exceptional reservations) and is what many senders write.
+_ALPHA3["UK"] = _ALPHA3["uk"] = "GBR"
+
+# The European Economic Area, its outermost regions with codes of their own (the GDPR applies there as in the member state), the
+# United Kingdom with its GDPR, and Switzerland: where TCF v2 is in force.
+EEA_UK_CH: frozenset[str] = frozenset(
+    "AUT BEL BGR HRV CYP CZE DNK EST FIN FRA DEU GRC HUN IRL ITA LVA LTU LUX MLT NLD POL PRT ROU SVK SVN ESP SWE "
+    "ISL LIE NOR GBR CHE ALA GLP GUF MAF MTQ MYT REU".split()
+)
+
+
+def country_alpha3(code: str | None) -> str:
+    """ISO 3166-1 alpha-3, upper case, of an alpha-2 or alpha-3 code in any case; "" where it is not one."""
+    if not code:
+        return ""
+    found = _ALPHA3.get(code)
+    return found if found is not None else _ALPHA3.get(code.strip().upper(), "")
