@@ -124,6 +124,7 @@ class Targeting(Frozen, kw_only=True):
     media: tuple[Media, ...] = ()
     size: Match = Match()  # "300x250"
     position: IntMatch = IntMatch()  # AdCOM placement positions
+    placement: IntMatch = IntMatch()  # AdCOM video placement subtypes (video.plcmt)
     interstitial: bool | None = None
     rewarded: bool | None = None
     deal: Match = Match()
@@ -201,7 +202,6 @@ class Campaign(Frozen, kw_only=True):
     cattax: int = 1
     targeting: Targeting = Targeting()
     creatives: Annotated[tuple[Creative, ...], Meta(min_length=1)]
-    personal_data: bool = True  # False: never uses user data, so bids on contextual requests as on any other
 
 
 class Dsa(Frozen, kw_only=True):
