@@ -1,9 +1,9 @@
 """Bytes to a valid `BidRequest`, and answers to bytes: the JSON side of the wire.
 
-The decoder checks types and ranges at C speed (they are part of the structs); `validation.validate` adds the rules that
-span fields. Whatever is wrong with a body comes out as one exception, `InvalidRequest`, whose `path` names the field and
-whose `rule` is a row of docs/validation.md. Nothing is computed for an error that did not happen: a message is taken
-apart only once decoding has failed.
+The decoder checks types and ranges at C speed (they are part of the structs); `validation.validate` adds the rules
+that span fields. Whatever is wrong with a body comes out as one exception, `InvalidRequest`, whose `path` names the
+field and whose `rule` is a row of docs/validation.md. Nothing is computed for an error that did not happen: a message
+is taken apart only once decoding has failed.
 
 Depth: the decoder skips unknown fields recursively and gives up at the interpreter's recursion limit, some hundreds of
 levels; that is the depth limit, because counting brackets would cost every good request something.
