@@ -1,0 +1,115 @@
+"""What makes campaigns and advertisers good beyond types, and what is worth a remark though it is allowed.
+
+Problems are (key path, what is wrong); remarks are lines for people.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from functools import lru_cache
+from zoneinfo import ZoneInfo
+
+from campaign_express.bidding.creative_rules import creative_problems
+from campaign_express.bidding.model import Advertiser, Campaign, Catalog, Exchanges, GoalType, Media, Targeting
+from campaign_express.bidding.money import MICROS
+from campaign_express.bidding.shape import show
+from campaign_express.bidding.targeting_rules import (
+    Found,
+    category_problem,
+    cattax_problem,
+    domain_problem,
+    targeting_problems,
+)
+
+
+@lru_cache(maxsize=1024)
+def known_time_zone(name: str) -> bool:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):  # not found, not a name, a directory of zones
+        return False
+    return True
+
+
+def campaign_problems(campaign: Campaign) -> Found:
+    """Problems between the parts of a campaign whose types are right."""
+    if not known_time_zone(campaign.time_zone):
+        yield "time_zone", f"{show(campaign.time_zone)} is not a time zone such as Europe/Berlin"
+    flight = campaign.flight
+    if flight.end is not None and _instant(flight.end) <= _instant(flight.start):
+        yield "flight.end", f"{flight.end.isoformat()} is not after the start, {flight.start.isoformat()}"
+    if campaign.goal.bid == 0:
+        yield "goal.bid", "must be more than 0"
+    if campaign.max_bid == 0:
+        yield "max_bid", "must be more than 0"
+    elif campaign.goal.type is GoalType.CPM and campaign.max_bid < campaign.goal.bid:
+        yield (
+            "max_bid",
+            f"{campaign.max_bid / MICROS:g} is less than the CPM of goal.bid, {campaign.goal.bid / MICROS:g}",
+        )
+    if wrong := cattax_problem(campaign.cattax):
+        yield "cattax", wrong
+    for index, value in enumerate(campaign.categories):
+        if wrong := category_problem(value, campaign.cattax):
+            yield f"categories[{index}]", f"{show(value)} {wrong}"
+    for name in Targeting.__struct_fields__:
+        yield from targeting_problems(name, getattr(campaign.targeting, name), f"targeting.{name}")
+    for index, creative in enumerate(campaign.creatives):
+        yield from creative_problems(creative, f"creatives[{index}]")
+    yield from _reach_problems(campaign)
+
+
+def _instant(moment: datetime) -> datetime:
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _reach_problems(campaign: Campaign) -> Found:
+    """Targeting that no creative of the campaign can ever meet."""
+    media = {creative.media for creative in campaign.creatives}
+    for index, kind in enumerate(campaign.targeting.media):
+        if kind not in media:
+            yield f"targeting.media[{index}]", f"{show(kind.value)}, and the campaign has no such creative"
+    sizes = {f"{creative.w}x{creative.h}" for creative in campaign.creatives}
+    wanted = campaign.targeting.size.include
+    if wanted and Media.BANNER in media and not sizes & {size.lower() for size in wanted}:
+        yield "targeting.size.include", "no creative has one of these sizes"
+
+
+def advertiser_problems(advertiser: Advertiser) -> Found:
+    """Problems of an advertiser whose types are right."""
+    if wrong := domain_problem(advertiser.domain):
+        yield "domain", f"{show(advertiser.domain)} {wrong}"
+    if not advertiser.name.strip():
+        yield "name", "is empty"
+    if wrong := cattax_problem(advertiser.cattax):
+        yield "cattax", wrong
+    for index, value in enumerate(advertiser.categories):
+        if wrong := category_problem(value, advertiser.cattax):
+            yield f"categories[{index}]", f"{show(value)} {wrong}"
+    if advertiser.dsa:
+        for index, number in enumerate(advertiser.dsa.params):
+            if number not in range(1, 4):
+                yield f"dsa.params[{index}]", f"{number} is not a DSA user parameter (1 to 3)"
+
+
+def remarks(catalog: Catalog, exchanges: Exchanges | None = None) -> Iterator[str]:
+    """What is allowed and probably not meant, a line each: `campaign x: where: what`."""
+    for campaign in catalog.campaigns:
+        where = f"campaign {campaign.id}"
+        for index, creative in enumerate(campaign.creatives):
+            if creative.html and "{CLICK_URL}" not in creative.html:
+                yield f"{where}: creatives[{index}].html: without {{CLICK_URL}}, so clicks will not be counted"
+            if campaign.targeting.media and creative.media not in campaign.targeting.media:
+                yield f"{where}: creatives[{index}]: never used, targeting.media leaves {creative.media.value} out"
+        if campaign.targeting.deal.include and not campaign.exchanges:
+            yield f"{where}: exchanges: a deal belongs to one exchange, and all exchanges are meant"
+    if exchanges is None:
+        return
+    creatives = {creative.id for campaign in catalog.campaigns for creative in campaign.creatives}
+    advertisers = {advertiser.id for advertiser in catalog.advertisers}
+    for exchange in exchanges.exchanges:
+        for name in exchange.seats.keys() - advertisers:
+            yield f"exchange {exchange.name}: seats.{name}: no such advertiser"
+        for name in sorted(set(exchange.approved_creatives or ()) - creatives):
+            yield f"exchange {exchange.name}: approved_creatives: no creative {show(name)}"
