@@ -1,0 +1,49 @@
+"""Real servers for integration tests: each on a free loopback port, stopped by its pid."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from redis import Redis
+from valkey_server import ValkeyProcess
+
+
+@pytest.fixture(scope="session")
+def _valkey_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyProcess]:
+    server = ValkeyProcess(tmp_path_factory.mktemp("valkey"))
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def valkey(_valkey_server: ValkeyProcess) -> str:
+    """Url of a real server, one for the whole run, emptied for each test."""
+    with Redis(port=_valkey_server.port) as client:
+        client.flushall()
+    return _valkey_server.url
+
+
+@pytest.fixture
+def valkey_process(tmp_path: Path) -> Iterator[ValkeyProcess]:
+    """A started server of the test's own, to stop and start."""
+    server = ValkeyProcess(tmp_path)
+    server.start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def eventually() -> Callable[[Callable[[], bool], float], None]:
+    """Wait for a condition: `eventually(lambda: seen == [1], 5.0)` fails the test after 5 seconds."""
+
+    def wait(condition: Callable[[], bool], seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, f"not within {seconds} s"
+            time.sleep(0.01)
+
+    return wait
