@@ -1,8 +1,8 @@
 """Every setting: its name, default and meaning. docs/configuration.md is tested against this file.
 
 Values come from the Serve application's `args` (serve_config.yaml), then from the environment as
-`CAMPAIGN_EXPRESS_<NAME>` (which wins), then from the defaults here. Unknown names are errors. Secrets come only from the
-environment or files and are never printed: their fields are `Secret`.
+`CAMPAIGN_EXPRESS_<NAME>` (which wins), then from the defaults here. Unknown names are errors. Secrets come only from
+the environment or files and are never printed: their fields are `Secret`.
 """
 
 from __future__ import annotations
@@ -105,7 +105,8 @@ def load(args: Mapping[str, Any] | None = None, environ: Mapping[str, str] | Non
         if name not in fields:
             continue
         try:
-            good[name] = msgspec.convert(value, fields[name].type, strict=not isinstance(value, str), dec_hook=_dec_hook)
+            strict = not isinstance(value, str)  # the environment knows only strings
+            good[name] = msgspec.convert(value, fields[name].type, strict=strict, dec_hook=_dec_hook)
         except msgspec.ValidationError as error:
             problems.append(f"{origin[name]}: {error}")
     if problems:

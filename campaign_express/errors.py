@@ -1,12 +1,12 @@
 """One tree of errors. A no-bid is not an error (see `openrtb.nobid`).
 
-    CampaignExpressError
-    ├── InvalidRequest      the exchange's fault: HTTP 400 or 413, gRPC INVALID_ARGUMENT; counted, not logged
-    ├── ConfigError         the operator's fault: every problem at once, each with its key; the process does not start
-    │   └── PortTaken       a port is in use: names the port and its setting
-    ├── CatalogError        a campaign file's fault: every problem at once, by campaign; the last good catalogue stays
-    ├── ModelError          a model file that cannot serve: schema or version mismatch, missing provider under `require_accelerator`
-    └── Unavailable         a part is away (no agent, no broker): HTTP 503, gRPC UNAVAILABLE; logged once a change of state
+CampaignExpressError
+├── InvalidRequest      the exchange's fault: HTTP 400 or 413, gRPC INVALID_ARGUMENT; counted, not logged
+├── ConfigError         the operator's fault: every problem at once, each with its key; the process does not start
+│   └── PortTaken       a port is in use: names the port and its setting
+├── CatalogError        a campaign file's fault: every problem at once, by campaign; the last good catalogue stays
+├── ModelError          a model that cannot serve: schema mismatch, provider missing under `require_accelerator`
+└── Unavailable         a part is away (no agent, no broker): HTTP 503, gRPC UNAVAILABLE; logged once a change of state
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ class CampaignExpressError(Exception):
 
 
 class InvalidRequest(CampaignExpressError):
-    """A bid request that is refused. `path` is a JSON path such as `$.imp[0].id`; `rule` names its row in docs/validation.md."""
+    """A bid request that is refused.
+
+    `path` is a JSON path such as `$.imp[0].id`; `rule` names its row in docs/validation.md.
+    """
 
     http_status = 400
     grpc_status = "INVALID_ARGUMENT"

@@ -30,7 +30,10 @@ class Ask(Struct, array_like=True, gc=False):
 
 
 class Answer(Struct, array_like=True, gc=False):
-    """What to send back. For gRPC `status` is mapped (200, 204 → OK; 400, 413 → INVALID_ARGUMENT; 503 → UNAVAILABLE)."""
+    """What to send back.
+
+    For gRPC `status` is mapped (200, 204 → OK; 400, 413 → INVALID_ARGUMENT; 503 → UNAVAILABLE).
+    """
 
     status: int  # HTTP status: 200, 204, 400, 404 (unknown exchange), 413, 500
     body: bytes

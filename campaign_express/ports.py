@@ -30,7 +30,10 @@ class Scorer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class DeviceFacts:
-    """What a user agent string tells. `device_type` is AdCOM's (1 mobile/tablet, 2 PC, 3 CTV, 4 phone, 5 tablet, ...), 0 unknown."""
+    """What a user agent string tells.
+
+    `device_type` is AdCOM's (1 mobile/tablet, 2 PC, 3 CTV, 4 phone, 5 tablet, ...), 0 unknown.
+    """
 
     device_type: int = 0
     os: str = ""  # lower case, OpenRTB's usual names: "android", "ios", "windows", "macos", "linux", ...

@@ -14,6 +14,7 @@ from campaign_express.bidding.model import Exchange, Exchanges
 from campaign_express.bidding.shape import convert, show
 from campaign_express.bidding.targeting_rules import cattax_problem
 from campaign_express.errors import ConfigError
+from campaign_express.openrtb.quirks import NAMES
 
 MAX_FILE_BYTES = 8 * 2**20
 MAX_EXCHANGES = 1_000
@@ -30,15 +31,6 @@ def load_exchanges(path: Path) -> Exchanges:
     return parse_exchanges(raw)
 
 
-def known_quirks() -> frozenset[str]:
-    """Names that an exchange's `quirks` may hold."""
-    from campaign_express.openrtb.quirks import (
-        QUIRKS,
-    )  # late: quirks act on whole messages, most users of this module need none
-
-    return frozenset(QUIRKS)
-
-
 def parse_exchanges(raw: Any, quirks: Collection[str] | None = None) -> Exchanges:
     """Exchanges from the plain values of their file. Raises ConfigError with every problem, by exchange."""
     if not isinstance(raw, Mapping):
@@ -49,7 +41,7 @@ def parse_exchanges(raw: Any, quirks: Collection[str] | None = None) -> Exchange
         raise ConfigError(_TITLE, [*problems, "exchanges: must be a list with at least one exchange"])
     if len(values) > MAX_EXCHANGES:
         raise ConfigError(_TITLE, [*problems, f"exchanges: holds {len(values):,}; the most is {MAX_EXCHANGES:,}"])
-    quirks = known_quirks() if quirks is None else quirks
+    quirks = NAMES if quirks is None else quirks
     made: list[Exchange] = []
     names: dict[str, int] = {}
     for index, value in enumerate(values):

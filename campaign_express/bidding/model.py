@@ -51,32 +51,32 @@ class Frozen(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit
     """Base of the catalogue's types: a misspelt key is an error."""
 
 
-class Match(Frozen, kw_only=True):
+class Match(Frozen, frozen=True, kw_only=True):
     """Values a field may (`include`, empty = any) and must not (`exclude`) have. Compared without case."""
 
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
 
 
-class IntMatch(Frozen, kw_only=True):
+class IntMatch(Frozen, frozen=True, kw_only=True):
     """As Match, for AdCOM's integer lists."""
 
     include: tuple[int, ...] = ()
     exclude: tuple[int, ...] = ()
 
 
-class Circle(Frozen, kw_only=True):
+class Circle(Frozen, frozen=True, kw_only=True):
     lat: Annotated[float, Meta(ge=-90, le=90)]
     lon: Annotated[float, Meta(ge=-180, le=180)]
     km: Annotated[float, Meta(gt=0, le=20_000)]
 
 
-class CircleMatch(Frozen, kw_only=True):
+class CircleMatch(Frozen, frozen=True, kw_only=True):
     include: tuple[Circle, ...] = ()
     exclude: tuple[Circle, ...] = ()
 
 
-class OsVersion(Frozen, kw_only=True):
+class OsVersion(Frozen, frozen=True, kw_only=True):
     """Bounds on device.osv for one operating system, inclusive, compared number by number ("10.2" < "10.10")."""
 
     os: str
@@ -84,22 +84,25 @@ class OsVersion(Frozen, kw_only=True):
     max: str | None = None
 
 
-class Hours(Frozen, kw_only=True):
+class Hours(Frozen, frozen=True, kw_only=True):
     """Hours of the week in which to bid: 0 is Monday 00:00-00:59, 167 Sunday 23:00-23:59. `clock` says whose week."""
 
     hours: tuple[Annotated[int, Meta(ge=0, le=167)], ...]
     clock: Annotated[str, Meta(pattern="^(user|campaign)$")] = "campaign"
 
 
-class CategoryMatch(Frozen, kw_only=True):
-    """Content categories with their taxonomy (AdCOM "Category Taxonomies": 1 = IAB Content 1.0, 2 = 2.0, 6 = 2.2, 7 = 3.0)."""
+class CategoryMatch(Frozen, frozen=True, kw_only=True):
+    """Content categories with their taxonomy (AdCOM "Category Taxonomies":
+
+    1 = IAB Content 1.0, 2 = 2.0, 6 = 2.2, 7 = 3.0).
+    """
 
     cattax: int = 1
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
 
 
-class Targeting(Frozen, kw_only=True):
+class Targeting(Frozen, frozen=True, kw_only=True):
     """All rules must hold. An absent value in a request fails an `include` and passes an `exclude`."""
 
     country: Match = Match()  # ISO-3166-1 alpha-3 (alpha-2 accepted)
@@ -134,8 +137,11 @@ class Targeting(Frozen, kw_only=True):
     schain: Annotated[str, Meta(pattern="^(any|complete)$")] = "any"
 
 
-class NativeContent(Frozen, kw_only=True):
-    """Assets of a native ad (OpenRTB Native 1.2, section 5). Lengths are checked against each request's asset limits."""
+class NativeContent(Frozen, frozen=True, kw_only=True):
+    """Assets of a native ad (OpenRTB Native 1.2, section 5).
+
+    Lengths are checked against each request's asset limits.
+    """
 
     title: str
     description: str = ""
@@ -152,7 +158,7 @@ class NativeContent(Frozen, kw_only=True):
     display_url: str = ""
 
 
-class Creative(Frozen, kw_only=True):
+class Creative(Frozen, frozen=True, kw_only=True):
     """One ad. `media` says which of the fields count; `catalog.py` checks that they are there."""
 
     id: Name
@@ -177,17 +183,17 @@ class Creative(Frozen, kw_only=True):
     weight: Annotated[int, Meta(ge=1, le=1000)] = 1
 
 
-class Goal(Frozen, kw_only=True):
+class Goal(Frozen, frozen=True, kw_only=True):
     type: GoalType
     bid: Micros  # micros of USD: per mille (cpm), per click (cpc), per conversion (cpa)
 
 
-class Flight(Frozen, kw_only=True):
+class Flight(Frozen, frozen=True, kw_only=True):
     start: datetime
     end: datetime | None = None
 
 
-class Campaign(Frozen, kw_only=True):
+class Campaign(Frozen, frozen=True, kw_only=True):
     id: Name
     advertiser: Name
     name: str = ""
@@ -204,7 +210,7 @@ class Campaign(Frozen, kw_only=True):
     creatives: Annotated[tuple[Creative, ...], Meta(min_length=1)]
 
 
-class Dsa(Frozen, kw_only=True):
+class Dsa(Frozen, frozen=True, kw_only=True):
     """What an ad must disclose under the EU's Digital Services Act (IAB "DSA Transparency" extension, bid.ext.dsa)."""
 
     behalf: str
@@ -212,7 +218,7 @@ class Dsa(Frozen, kw_only=True):
     params: tuple[int, ...] = ()
 
 
-class Advertiser(Frozen, kw_only=True):
+class Advertiser(Frozen, frozen=True, kw_only=True):
     id: Name
     name: str
     domain: Annotated[str, Meta(min_length=3)]
@@ -223,7 +229,7 @@ class Advertiser(Frozen, kw_only=True):
     dsa: Dsa | None = None
 
 
-class Catalog(Frozen, kw_only=True):
+class Catalog(Frozen, frozen=True, kw_only=True):
     """A whole catalogue. `version` is set when it is published and only grows."""
 
     version: int = 0
@@ -236,7 +242,7 @@ class AuctionType(Enum):
     SECOND_PRICE = "second-price"
 
 
-class Exchange(Frozen, kw_only=True):
+class Exchange(Frozen, frozen=True, kw_only=True):
     """Who asks, and its habits. One YAML file holds them all."""
 
     name: Name
@@ -256,6 +262,6 @@ class Exchange(Frozen, kw_only=True):
     quirks: tuple[str, ...] = ()  # names from openrtb/quirks.py
 
 
-class Exchanges(Frozen, kw_only=True):
+class Exchanges(Frozen, frozen=True, kw_only=True):
     default: Name
     exchanges: Annotated[tuple[Exchange, ...], Meta(min_length=1)]

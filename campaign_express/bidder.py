@@ -1,0 +1,231 @@
+"""One agent's whole job: a batch of raw requests in, their answers out. Synchronous, without I/O and without a clock
+of its own.
+
+Decode, refuse what is not OpenRTB, gather the facts (device, place, consent), decide the batch (`bidding.pipeline`),
+build and encode the answers. One bad request never touches the others of its batch: whatever goes wrong with one is
+its own no-bid.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from campaign_express.bidding.context import Context, build_context
+from campaign_express.bidding.currency import Rates
+from campaign_express.bidding.explain import explain
+from campaign_express.bidding.lines import Lines
+from campaign_express.bidding.model import Catalog, Exchange
+from campaign_express.bidding.pipeline import Decision, Pipeline
+from campaign_express.bidding.privacy import PrivacyPolicy
+from campaign_express.bidding.respond import build_response, no_bid_response
+from campaign_express.errors import InvalidRequest
+from campaign_express.frames import ACCEPT_GZIP, BODY_GZIP, PROTOBUF, Answer, Ask, Reply, Timings
+from campaign_express.openrtb.codec import decode_request, encode_response, error_body, gunzip, gzip_response
+from campaign_express.openrtb.nobid import NoBidReason
+from campaign_express.openrtb.notices import NoticeSigner
+from campaign_express.openrtb.protobuf import decode_request_pb, encode_response_pb
+from campaign_express.openrtb.quirks import hooks
+from campaign_express.openrtb.request import BidRequest
+from campaign_express.ports import Enricher, Scorer
+
+logger = logging.getLogger(__name__)
+
+_NO_BIDS = {reason: Answer(204, b"", reason.index) for reason in NoBidReason}
+
+
+class TimedScorer:
+    """A scorer that adds up the time it took; the bidder reads and resets it once a batch."""
+
+    def __init__(self, scorer: Scorer, clock_ns: Callable[[], int]) -> None:
+        self.version = scorer.version
+        self.spent_ns = 0
+        self._scorer = scorer
+        self._clock_ns = clock_ns
+
+    def score(
+        self,
+        request_cat: NDArray[np.int64],
+        request_num: NDArray[np.float32],
+        creative_cat: NDArray[np.int64],
+        row: NDArray[np.int64],
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        start = self._clock_ns()
+        scores = self._scorer.score(request_cat, request_num, creative_cat, row)
+        self.spent_ns += self._clock_ns() - start
+        return scores
+
+
+class Bidder:
+    """Answers batches with the catalogue it has. `replace_catalog` may be called from another thread at any time."""
+
+    def __init__(
+        self,
+        *,
+        catalog: Catalog,
+        exchanges: Mapping[str, Exchange],
+        default_exchange: str,
+        rates: Rates,
+        scorer: Scorer,
+        enricher: Enricher,
+        privacy: PrivacyPolicy,
+        signer: NoticeSigner,
+        max_candidates: int,
+        max_decompressed_bytes: int,
+        tmax_reserve_ms: int,
+        clock_ns: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        self.exchanges = {**exchanges, "": exchanges[default_exchange]}
+        self._hooks = {exchange.name: hooks(exchange.quirks) for exchange in exchanges.values()}
+        self.rates = rates
+        self.enricher = enricher
+        self.privacy = privacy
+        self.signer = signer
+        self.max_candidates = max_candidates
+        self.max_decompressed_bytes = max_decompressed_bytes
+        self.tmax_reserve_ms = tmax_reserve_ms
+        self.scorer = TimedScorer(scorer, clock_ns)
+        self._clock_ns = clock_ns
+        self.replace_catalog(catalog)
+
+    def replace_catalog(self, catalog: Catalog) -> None:
+        """Compile `catalog` and swap it in whole; decisions under way finish with the one before."""
+        pipeline = Pipeline(Lines(catalog, self.signer), self.scorer, self.rates, self.max_candidates)
+        self.pipeline = pipeline
+        self.catalog_version = catalog.version
+
+    def answer(self, asks: list[Ask], now_ns: int, wall_ms: int) -> Reply:
+        """Answers in the order of `asks`.
+
+        `now_ns`: CLOCK_MONOTONIC as in Ask.arrival_ns; `wall_ms`: Unix time. Never raises.
+        """
+        pipeline, version = self.pipeline, self.catalog_version
+        self.scorer.spent_ns = 0
+        answers: list[Answer | None] = [None] * len(asks)
+        contexts: list[Context] = []
+        places: list[int] = []
+        for at, ask in enumerate(asks):
+            try:
+                ready = self._prepare(ask, now_ns, wall_ms)
+            except InvalidRequest as error:
+                ready = Answer(error.http_status, error_body(error), NoBidReason.INVALID_REQUEST.index)
+            except Exception:
+                ready = self._failed("preparing a request")
+            if type(ready) is Context:
+                contexts.append(ready)
+                places.append(at)
+            else:
+                answers[at] = ready  # type: ignore[assignment]  # the other half of the union
+        for at, decision in zip(places, self._decide(pipeline, contexts), strict=True):
+            try:
+                answers[at] = self._finish(asks[at], decision)
+            except Exception:
+                answers[at] = self._failed("building a response")
+        total = self._clock_ns() - now_ns
+        return Reply(answers, Timings(total, self.scorer.spent_ns), version)  # type: ignore[arg-type]  # all are filled
+
+    def explain(self, body: bytes, exchange: str, wall_ms: int) -> dict[str, Any]:
+        """Why each campaign would or would not bid on a JSON request; raises InvalidRequest."""
+        context = self._context(decode_request(body), self._exchange(exchange), wall_ms)
+        ready = self._refuse(context)
+        explanation = explain(self.pipeline, context, ready)
+        explanation["catalog_version"] = self.catalog_version
+        explanation["model"] = self.scorer.version
+        return explanation
+
+    def warm_up(self) -> None:
+        """Run the whole path once, so that no first request pays for lazily made things."""
+        body = (
+            b'{"id":"warm-up","tmax":60000,"test":1,"imp":[{"id":"1","banner":{"format":[{"w":300,"h":250}]}},'
+            b'{"id":"2","video":{"mimes":["video/mp4"]}}],"site":{"domain":"example.com"},'
+            b'"device":{"ua":"Mozilla/5.0","ip":"203.0.113.7"}}'
+        )
+        for count in (1, 16):
+            self.answer([Ask("", self._clock_ns(), body)] * count, self._clock_ns(), int(time.time() * 1000))
+
+    def _decide(self, pipeline: Pipeline, contexts: list[Context]) -> list[Decision]:
+        if not contexts:
+            return []
+        try:
+            return pipeline.decide(contexts)
+        except Exception:
+            if len(contexts) == 1:
+                self._failed("deciding a request")
+                return [_undecided(contexts[0])]
+            # One of them breaks the batch: each alone, so that only that one is lost.
+            return [decision for context in contexts for decision in self._decide(pipeline, [context])]
+
+    def _prepare(self, ask: Ask, now_ns: int, wall_ms: int) -> Context | Answer:
+        exchange = self._exchange(ask.exchange)
+        body = gunzip(ask.body, self.max_decompressed_bytes) if ask.flags & BODY_GZIP else ask.body
+        request = decode_request(body) if ask.encoding != PROTOBUF else decode_request_pb(body)
+        allowed_ms = (request.tmax or exchange.tmax) - self.tmax_reserve_ms
+        if now_ns - ask.arrival_ns > allowed_ms * 1_000_000:
+            return self._no_bid(ask, request.id, exchange, NoBidReason.TIMEOUT)
+        context = self._context(request, exchange, wall_ms)
+        reason = self._refuse(context)
+        return context if reason is None else self._no_bid(ask, request.id, exchange, reason)
+
+    def _exchange(self, name: str) -> Exchange:
+        exchange = self.exchanges.get(name)
+        if exchange is None:
+            raise InvalidRequest("no such exchange", path="/v1/bid/{exchange}", rule="exchange", http_status=404)
+        return exchange
+
+    def _context(self, request: BidRequest, exchange: Exchange, wall_ms: int) -> Context:
+        adapt = self._hooks[exchange.name].on_request
+        if adapt is not None:
+            request = adapt(request)
+        return build_context(request, exchange, self.enricher, self.privacy, wall_ms)
+
+    def _refuse(self, context: Context) -> NoBidReason | None:
+        """What makes a whole request not worth deciding: invalid traffic, sellers that may not sell this."""
+        device = context.request.device
+        if device is not None:
+            if device.ua and self.enricher.device(device.ua).crawler:
+                return NoBidReason.CRAWLER
+            ip = device.ip or device.ipv6
+            if ip and self.enricher.is_data_center(ip):
+                return NoBidReason.DATA_CENTER
+        place = context.domain or context.bundle
+        if place and self.enricher.seller_authorised(place, context.exchange_name, context.publisher) is False:
+            return NoBidReason.UNAUTHORISED_SELLER
+        return None
+
+    def _finish(self, ask: Ask, decision: Decision) -> Answer:
+        context = decision.context
+        if not decision.wins:
+            reason = decision.reason or NoBidReason.NO_CAMPAIGN
+            return self._no_bid(ask, context.request.id, context.exchange, reason)
+        response = build_response(decision, self.signer)
+        adapt = self._hooks[context.exchange_name].on_response
+        if adapt is not None:
+            response = adapt(response)
+        body = encode_response(response) if ask.encoding != PROTOBUF else encode_response_pb(response)
+        prices = tuple([win.price_micros for win in decision.wins])
+        if ask.flags & ACCEPT_GZIP:
+            packed = gzip_response(body)
+            return Answer(200, packed, -1, packed is not body, prices)
+        return Answer(200, body, -1, False, prices)
+
+    def _no_bid(self, ask: Ask, request_id: str, exchange: Exchange, reason: NoBidReason) -> Answer:
+        if exchange.no_bid_status != 200:
+            return _NO_BIDS[reason]
+        response = no_bid_response(request_id, exchange, reason.nbr)
+        body = encode_response(response) if ask.encoding != PROTOBUF else encode_response_pb(response)
+        return Answer(200, body, reason.index)
+
+    def _failed(self, doing: str) -> Answer:
+        logger.exception("a fault while %s; answered with no bid", doing)
+        return _NO_BIDS[NoBidReason.TECHNICAL_ERROR]
+
+
+def _undecided(context: Context) -> Decision:
+    decision = Decision(context)
+    decision.lose(NoBidReason.TECHNICAL_ERROR)
+    return decision

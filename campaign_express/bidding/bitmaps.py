@@ -1,0 +1,117 @@
+"""Inverted indexes over lines as Python integers: bit i stands for line i, `&` and `|` do 64 lines a machine word.
+
+A *line* is one creative of one campaign. Integers were chosen over byte arrays and compressed bitmaps because one AND
+of 25,000 bits costs about half a microsecond, without any call overhead or allocation beyond the result.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Hashable, Iterable
+from typing import Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+V = TypeVar("V", bound=Hashable)
+Rules = Iterable[tuple[int, Iterable[V], Iterable[V]]]  # (mask of lines, included values, excluded values)
+
+
+class OneValue(Generic[V]):
+    """For a fact with one value. `allow.get(value, default)` is the mask of lines that accept it.
+
+    `default` serves values that no rule names and unknown values alike: they fail every include and pass every exclude.
+    """
+
+    __slots__ = ("allow", "default", "used")
+
+    def __init__(self, everything: int, rules: Rules[V]) -> None:
+        include: defaultdict[V, int] = defaultdict(int)
+        exclude: defaultdict[V, int] = defaultdict(int)
+        restricted = 0
+        for mask, included, excluded in rules:
+            for value in included:
+                include[value] |= mask
+                restricted |= mask
+            for value in excluded:
+                exclude[value] |= mask
+        self.default = everything & ~restricted
+        self.allow = {
+            value: (self.default | include.get(value, 0)) & ~exclude.get(value, 0)
+            for value in include.keys() | exclude.keys()
+        }
+        self.used = bool(self.allow)
+
+
+class ManyValues(Generic[V]):
+    """For a fact with several values: one included value suffices, one excluded value forbids."""
+
+    __slots__ = ("exclude", "free", "include", "used")
+
+    def __init__(self, everything: int, rules: Rules[V]) -> None:
+        include: defaultdict[V, int] = defaultdict(int)
+        exclude: defaultdict[V, int] = defaultdict(int)
+        restricted = 0
+        for mask, included, excluded in rules:
+            for value in included:
+                include[value] |= mask
+                restricted |= mask
+            for value in excluded:
+                exclude[value] |= mask
+        self.free = everything & ~restricted
+        self.include = dict(include)
+        self.exclude = dict(exclude)
+        self.used = bool(include or exclude)
+
+    def allow(self, values: Iterable[V]) -> int:
+        include, exclude = self.include, self.exclude
+        allowed, forbidden = self.free, 0
+        for value in values:
+            if value in include:
+                allowed |= include[value]
+            if value in exclude:
+                forbidden |= exclude[value]
+        return allowed & ~forbidden if forbidden else allowed
+
+
+class Memo(dict[Hashable, int]):
+    """A bounded cache of masks: emptied when full, since a full turnover costs less than keeping order on each hit."""
+
+    __slots__ = ("limit",)
+
+    def __init__(self, lines: int) -> None:
+        super().__init__()
+        # At most about 4 MB a cache, whatever the catalogue's size.
+        self.limit = max(256, min(8192, 4_000_000 // (lines // 8 + 64)))
+
+    def put(self, key: Hashable, mask: int) -> int:
+        if len(self) >= self.limit:
+            self.clear()
+        self[key] = mask
+        return mask
+
+
+def bits(mask: int) -> list[int]:
+    """Indexes of the set bits, ascending. For explanations and rare paths; batches use `candidates`."""
+    found = []
+    while mask:
+        low = mask & -mask
+        found.append(low.bit_length() - 1)
+        mask ^= low
+    return found
+
+
+def candidates(masks: list[int], lines: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(row [N], line [N]):
+
+    every set bit of every mask, row by row, lines ascending in each. One pass for a whole batch.
+    """
+    width = (lines + 63) // 64
+    size = width * 8
+    words = np.frombuffer(b"".join([m.to_bytes(size, "little") for m in masks]), dtype="<u8")
+    filled = words.nonzero()[0]
+    grid = np.unpackbits(words[filled].view(np.uint8), bitorder="little").reshape(-1, 64)
+    word, bit = grid.nonzero()
+    at = filled[word]
+    row = at // width
+    return row, (at - row * width) * 64 + bit

@@ -1,0 +1,323 @@
+"""What the decision sees of a request: facts in one spelling, whoever sent them and in whichever place.
+
+A `Context` holds what is true of the whole request, a `Slot` what is true of one impression. Strings are lower case
+(countries upper case), "" and 0 mean unknown. Where consent is missing the context is *contextual*: it holds no user
+id, no segments, no identity sources, a truncated address and truncated coordinates, so nothing after it can use them.
+"""
+
+from __future__ import annotations
+
+from campaign_express.bidding.currency import Rates
+from campaign_express.bidding.model import Exchange, Inventory
+from campaign_express.bidding.money import floor_to_micros
+from campaign_express.bidding.privacy import Consent, PrivacyPolicy, assess, truncate_coordinate, truncate_ip
+from campaign_express.openrtb.iso3166 import country_alpha3
+from campaign_express.openrtb.request import App, BidRequest, Content, Device, Dooh, Geo, Imp, Site
+from campaign_express.ports import DeviceFacts, Enricher, GeoFacts
+
+# Bits of Slot.kinds.
+BANNER, VIDEO, AUDIO, NATIVE = 1, 2, 4, 8
+
+_NO_DEVICE = Device()
+_NO_GEO = Geo()
+_UNKNOWN_DEVICE = DeviceFacts()
+_UNKNOWN_GEO = GeoFacts()
+# AdCOM 1.0 list "Video Placement Subtypes" (plcmt) for the older "placement": in-stream, in-banner, in-article, in-
+# feed, interstitial.
+_PLCMT_OF_PLACEMENT = {1: 1, 2: 4, 3: 4, 4: 4, 5: 3}
+
+
+class Context:
+    """One request, normalised. Plain attributes, set once by `build_context`."""
+
+    __slots__ = (
+        "browser",
+        "bundle",
+        "carrier",
+        "categories",
+        "city",
+        "connection",
+        "consent",
+        "content",
+        "country",
+        "device_type",
+        "domain",
+        "eid_sources",
+        "exchange",
+        "exchange_name",
+        "inventory",
+        "ip",
+        "language",
+        "lat",
+        "lon",
+        "make",
+        "metro",
+        "os",
+        "os_version",
+        "place",
+        "publisher",
+        "region",
+        "request",
+        "segments",
+        "user_hour",
+        "user_id",
+        "utc_hour",
+        "wall_ms",
+    )
+
+    request: BidRequest
+    exchange: Exchange
+    exchange_name: str
+    consent: Consent
+    inventory: Inventory | None
+    place: Site | App | Dooh | None
+    content: Content | None
+    domain: str
+    bundle: str
+    publisher: str
+    categories: tuple[str, ...]  # of site or app as sent, in the taxonomy of `place.cattax`
+    country: str
+    region: str
+    city: str
+    metro: str
+    lat: float | None
+    lon: float | None
+    ip: str
+    device_type: int
+    os: str
+    os_version: str
+    make: str
+    browser: str
+    connection: int
+    carrier: str
+    language: str
+    user_id: str
+    segments: tuple[str, ...]
+    eid_sources: tuple[str, ...]
+    utc_hour: int
+    user_hour: int
+    wall_ms: int
+
+    @property
+    def keywords(self) -> frozenset[str]:
+        """Keywords of the page or app and its content, and of the user where they may be used. Made when asked for."""
+        words: list[str] = []
+        for part in (self.place, self.content, self.request.user if self.consent.personalise else None):
+            if part is not None:
+                if part.keywords:
+                    words += part.keywords.split(",")
+                if part.kwarray:
+                    words += part.kwarray
+        return frozenset(w.strip().lower() for w in words)
+
+    @property
+    def category_groups(self) -> list[tuple[int, tuple[str, ...]]]:
+        """(taxonomy, codes) of the page or app, its sections and its content."""
+        groups: list[tuple[int, tuple[str, ...]]] = []
+        place = self.place
+        if place is not None and not isinstance(place, Dooh):
+            codes = (place.cat or ()) + (place.sectioncat or ()) + (place.pagecat or ())
+            if codes:
+                groups.append((place.cattax or self.exchange.cattax, codes))
+        if self.content is not None and self.content.cat:
+            groups.append((self.content.cattax or self.exchange.cattax, self.content.cat))
+        return groups
+
+
+def host_of(url: str) -> str:
+    """Host of a URL, lower case, "" when there is none. Cheaper than urllib and as good for what pages send."""
+    _, separator, rest = url.partition("//")
+    host = rest if separator else url
+    for end in "/?#":
+        host = host.partition(end)[0]
+    return host.rpartition("@")[2].partition(":")[0].lower()
+
+
+def _hour_of_week(minutes: int) -> int:
+    """0..167 from minutes since 1970, Monday first; the epoch was a Thursday."""
+    return (minutes // 60 + 72) % 168
+
+
+def build_context(
+    request: BidRequest, exchange: Exchange, enricher: Enricher, policy: PrivacyPolicy, wall_ms: int
+) -> Context:
+    """Normalise `request`. Never raises for a decoded request."""
+    c = Context()
+    c.request = request
+    c.exchange = exchange
+    c.exchange_name = exchange.name
+    c.wall_ms = wall_ms
+
+    domain = bundle = ""
+    publisher = None
+    content = None
+    place: Site | App | Dooh | None
+    categories: tuple[str, ...] = ()
+    inventory: Inventory | None = None
+    if request.app is not None:  # before site: a request with both comes from an app's web view
+        place = app = request.app
+        inventory = Inventory.APP
+        bundle = app.bundle.lower() if app.bundle else ""
+        domain = app.domain.lower() if app.domain else ""
+        publisher, content, categories = app.publisher, app.content, app.cat or ()
+    elif request.site is not None:
+        place = site = request.site
+        inventory = Inventory.SITE
+        if site.domain:
+            domain = site.domain.lower()
+        elif site.page:
+            domain = host_of(site.page)
+        publisher, content, categories = site.publisher, site.content, site.cat or ()
+    elif request.dooh is not None:
+        place = dooh = request.dooh
+        inventory = Inventory.DOOH
+        domain = dooh.domain.lower() if dooh.domain else ""
+        publisher, content = dooh.publisher, dooh.content
+    else:
+        place = None
+    c.place = place
+    c.inventory = inventory
+    c.domain = domain
+    c.bundle = bundle
+    c.categories = categories
+    c.publisher = publisher.id if publisher is not None and publisher.id else ""
+    c.content = content
+
+    device = request.device or _NO_DEVICE
+    user = request.user
+    ip = device.ip or device.ipv6 or ""
+    geo = device.geo or (user.geo if user is not None and user.geo is not None else _NO_GEO)
+    found = enricher.geo(ip) if ip and not geo.country else _UNKNOWN_GEO
+    country = country_alpha3(geo.country) if geo.country else found.country
+    c.consent = consent = assess(request, country, policy)
+
+    # Region, city and the rest only from the same source as the country, so that two places are never mixed.
+    source = geo if geo.country or not found.country else found
+    region = source.region or ""
+    c.country = country
+    c.region = (region.rpartition("-")[2] if "-" in region else region).upper()
+    c.city = source.city.lower() if source.city else ""
+    c.metro = source.metro or ""
+    lat, lon = source.lat, source.lon
+    offset = geo.utcoffset if geo.utcoffset is not None else found.utc_offset
+
+    ua = device.ua
+    facts = enricher.device(ua) if ua else _UNKNOWN_DEVICE
+    sua = device.sua
+    os = device.os
+    if not os and sua is not None and sua.platform is not None:
+        os = sua.platform.brand
+    if os:
+        c.os = os.lower()
+        c.os_version = device.osv or (
+            ".".join(sua.platform.version)
+            if sua is not None and sua.platform is not None and sua.platform.version
+            else ""
+        )
+    else:
+        c.os, c.os_version = facts.os, device.osv or facts.os_version
+    device_type = device.devicetype or facts.device_type
+    if not device_type and sua is not None and sua.mobile == 1:
+        device_type = 4
+    c.device_type = device_type
+    c.make = device.make.lower() if device.make else facts.make
+    c.browser = facts.browser
+    c.connection = device.connectiontype or 0
+    c.carrier = device.carrier.lower() if device.carrier else ""
+    language = device.language or device.langb
+    c.language = language[:2].lower() if language else ""
+
+    if consent.contextual:
+        c.ip = truncate_ip(ip) if ip else ""
+        c.lat = truncate_coordinate(lat) if lat is not None else None
+        c.lon = truncate_coordinate(lon) if lon is not None else None
+        c.user_id = ""
+        c.segments = c.eid_sources = ()
+    else:
+        c.ip, c.lat, c.lon = ip, lat, lon
+        c.user_id = device.ifa or ""
+        c.segments = c.eid_sources = ()
+        if user is not None:
+            c.user_id = user.buyeruid or user.id or c.user_id
+            if user.data:
+                c.segments = tuple(s.id for d in user.data for s in d.segment or () if s.id)
+            eids = user.eids or (user.ext.eids if user.ext is not None else None)
+            if eids:
+                c.eid_sources = tuple(e.source.lower() for e in eids if e.source)
+
+    minutes = wall_ms // 60_000
+    c.utc_hour = _hour_of_week(minutes)
+    c.user_hour = _hour_of_week(minutes + offset) if offset is not None else -1
+    return c
+
+
+class Slot:
+    """One impression, normalised."""
+
+    __slots__ = ("floor_micros", "imp", "index", "interstitial", "kinds", "position", "rewarded", "secure", "sizes")
+
+    imp: Imp
+    index: int
+    kinds: int
+    sizes: tuple[tuple[int, int], ...]  # of the banner, in the order offered; video's w and h when there is no banner
+    position: int
+    floor_micros: int  # CPM micros of USD; -1: the floor's currency is unknown to us
+    interstitial: bool
+    rewarded: bool
+    secure: bool
+
+
+def build_slot(imp: Imp, index: int, rates: Rates) -> Slot:
+    s = Slot()
+    s.imp = imp
+    s.index = index
+    kinds = 0
+    sizes: tuple[tuple[int, int], ...] = ()
+    position = 0
+    video = imp.video
+    if video is not None:
+        kinds = VIDEO
+        position = video.pos or 0
+        if video.w and video.h:
+            sizes = ((video.w, video.h),)
+    banner = imp.banner
+    if banner is not None:
+        kinds |= BANNER
+        position = banner.pos or position
+        formats = banner.format
+        sizes = tuple([(f.w, f.h) for f in formats if f.w and f.h]) if formats else ()
+        w, h = banner.w, banner.h
+        # With a format list w and h only repeat one of it (section 3.2.6), so they count when the list is absent or
+        # differs.
+        if w and h and w > 0 and h > 0 and (w, h) not in sizes:
+            sizes = (*sizes, (w, h))
+    if imp.audio is not None:
+        kinds |= AUDIO
+    if imp.native is not None:
+        kinds |= NATIVE
+    s.kinds = kinds
+    s.sizes = sizes
+    s.position = position
+    s.floor_micros = floor_in_micros(imp.bidfloor, imp.bidfloorcur, rates)
+    s.interstitial = imp.instl == 1
+    s.rewarded = imp.rwdd == 1
+    s.secure = imp.secure == 1
+    return s
+
+
+def floor_in_micros(floor: float | None, currency: str | None, rates: Rates) -> int:
+    """CPM micros of USD of a floor, 0 when there is none, -1 when its currency is unknown to us."""
+    if not floor:
+        return 0
+    if not currency or currency == "USD":
+        return floor_to_micros(floor, 1.0)
+    rate = rates.usd_per(currency)
+    return -1 if rate is None else floor_to_micros(floor, rate)
+
+
+def video_placement(imp: Imp) -> int:
+    """AdCOM `plcmt` of a video impression, from the older `placement` where need be; 0 unknown."""
+    video = imp.video
+    if video is None:
+        return 0
+    return video.plcmt or _PLCMT_OF_PLACEMENT.get(video.placement or 0, 0)

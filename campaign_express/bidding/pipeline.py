@@ -1,0 +1,252 @@
+"""READ THIS FIRST. The decision: a batch of requests in, for each of them the bids or the reason there are none.
+
+For each request: may any campaign bid on it (`eligibility`), for each of its impressions: which creatives fit. The
+candidates of the whole batch are then scored in one run, priced in one pass over columns (`pricing`), and the best of
+each impression wins. Everything before (decoding, facts, consent) and after (URLs, markup, encoding) is
+`bidder.py`'s.
+
+An impression is offered once in the open auction and once under each of its deals; each such *offer* is a row of the
+batch, with its own candidates and floor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from zlib import crc32
+
+import numpy as np
+from numpy.typing import NDArray
+
+from campaign_express.bidding.bitmaps import candidates
+from campaign_express.bidding.context import Context, Slot, build_slot, floor_in_micros
+from campaign_express.bidding.currency import Rates
+from campaign_express.bidding.deals import Deals
+from campaign_express.bidding.eligibility import Matcher
+from campaign_express.bidding.features import Part, request_part, slot_part
+from campaign_express.bidding.lines import Line, Lines
+from campaign_express.bidding.pricing import Priced, price
+from campaign_express.bidding.slots import native_request
+from campaign_express.openrtb.nobid import NoBidReason
+from campaign_express.openrtb.request import Deal, Imp
+from campaign_express.ports import Scorer
+
+FIXED_PRICE = 3  # deal.at: "the value passed in bidfloor is the agreed upon deal price" (section 3.2.12)
+
+
+class Win:
+    """The bid for one impression."""
+
+    __slots__ = ("deal", "line", "pctr", "pcvr", "price_micros", "slot")
+
+    def __init__(self, slot: Slot, deal: Deal | None, line: Line, price_micros: int, pctr: float, pcvr: float) -> None:
+        self.slot = slot
+        self.deal = deal
+        self.line = line
+        self.price_micros = price_micros  # CPM micros of USD
+        self.pctr = pctr
+        self.pcvr = pcvr
+
+
+class Decision:
+    """Bids in the order of the impressions, or the reason there are none: that of the impression that came furthest."""
+
+    __slots__ = ("context", "currency", "rate", "reason", "wins")
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self.wins: list[Win] = []
+        self.reason: NoBidReason | None = None
+        self.currency = "USD"
+        self.rate = 1.0  # USD that one unit of `currency` is worth
+
+    def lose(self, reason: NoBidReason) -> None:
+        """Keep the reason of the furthest filter; reasons are declared in the order in which filters run."""
+        if self.reason is None or reason.index > self.reason.index:
+            self.reason = reason
+
+
+class Offer:
+    """One impression, openly or under one deal, and the lines that may bid on it."""
+
+    __slots__ = ("deal", "decision", "floor", "mask", "part", "slot")
+
+    def __init__(self, decision: Decision, slot: Slot, deal: Deal | None, mask: int, floor: int, part: Part) -> None:
+        self.decision = decision
+        self.slot = slot
+        self.deal = deal
+        self.mask = mask
+        self.floor = floor
+        self.part = part
+
+
+class Pipeline:
+    """The decision for one catalogue. Immutable once made: a new catalogue is a new pipeline."""
+
+    def __init__(self, lines: Lines, scorer: Scorer, rates: Rates, max_candidates: int) -> None:
+        self.lines = lines
+        self.scorer = scorer
+        self.rates = rates
+        self.max_candidates = max_candidates
+        self.matcher = Matcher(lines)
+        self.deals = Deals(lines)
+
+    def decide(self, contexts: Sequence[Context]) -> list[Decision]:
+        """One decision a context, in order."""
+        decisions = []
+        offers: list[Offer] = []
+        for context in contexts:
+            decision = Decision(context)
+            decisions.append(decision)
+            self.match(decision, offers)
+        if offers:
+            self._award(offers, self.score(offers))
+        for decision in decisions:
+            if decision.wins:
+                decision.reason = None
+        return decisions
+
+    def match(self, decision: Decision, offers: list[Offer]) -> None:
+        """Append what is offered to whom, or note why nothing is."""
+        context = decision.context
+        if not self._settle_currency(decision):
+            return decision.lose(NoBidReason.CURRENCY)
+        admitted = self.matcher.request(context)
+        if not admitted:
+            return decision.lose(self.matcher.why_not_request(context))
+        shared = request_part(context)
+        for index, imp in enumerate(context.request.imp):
+            slot = build_slot(imp, index, self.rates)
+            reason = refused(slot)
+            if reason is not None:
+                decision.lose(reason)
+                continue
+            mask = self.matcher.slot(context, slot, admitted)
+            if not mask:
+                decision.lose(self.matcher.why_not_slot(context, slot, admitted))
+                continue
+            own = slot_part(context, slot)
+            part = (shared[0] + own[0], shared[1] + own[1])
+            pmp = imp.pmp
+            if pmp is None:
+                mask &= self.deals.open
+                if mask:
+                    offers.append(Offer(decision, slot, None, mask, slot.floor_micros, part))
+                else:
+                    decision.lose(NoBidReason.DEAL)
+                continue
+            before = len(offers)
+            for deal in pmp.deals or ():
+                floor = floor_in_micros(deal.bidfloor, deal.bidfloorcur, self.rates)
+                under = mask & self.deals.admitted(context, deal) if floor >= 0 else 0
+                if under:
+                    offers.append(Offer(decision, slot, deal, under, floor, part))
+            if pmp.private_auction != 1:
+                mask &= self.deals.open
+                if mask:
+                    offers.append(Offer(decision, slot, None, mask, slot.floor_micros, part))
+            if len(offers) == before:
+                decision.lose(NoBidReason.PRIVATE_AUCTION if pmp.private_auction == 1 else NoBidReason.DEAL)
+        return None
+
+    def score(self, offers: Sequence[Offer]) -> Priced:
+        """Candidates of all offers, scored in one run and priced."""
+        row, line = candidates([o.mask for o in offers], self.lines.count)
+        counts = np.bincount(row, minlength=len(offers))
+        if counts.max() > self.max_candidates:
+            # Lines are in order of their max bid, so the first ones are those that can pay most.
+            rank = np.arange(row.size) - (np.cumsum(counts) - counts)[row]
+            keep = rank < self.max_candidates
+            row, line = row[keep], line[keep]
+            counts = np.minimum(counts, self.max_candidates)
+        pctr, pcvr = self.scorer.score(
+            np.array([o.part[0] for o in offers], dtype=np.int64),
+            np.array([o.part[1] for o in offers], dtype=np.float32),
+            self.lines.creative_cat[line],
+            row,
+        )
+        return price(self.lines, row, line, counts, pctr, pcvr, _floors(offers))
+
+    def _settle_currency(self, decision: Decision) -> bool:
+        """The first currency of `cur` that we can convert, USD first; the exchange's when the request names none."""
+        context = decision.context
+        wanted = context.request.cur or (context.exchange.currency,)
+        if "USD" in wanted:
+            return True
+        for currency in wanted:
+            rate = self.rates.usd_per(currency)
+            if rate is not None:
+                decision.currency, decision.rate = currency, rate
+                return True
+        return False
+
+    def _award(self, offers: list[Offer], priced: Priced) -> None:
+        """The best offer of each impression wins; on equal prices the deal, which stands before the open auction."""
+        for offer, best, at in zip(offers, priced.best.tolist(), priced.first.tolist(), strict=True):
+            decision = offer.decision
+            if best < 0:
+                decision.lose(NoBidReason.FLOOR)
+                continue
+            amount = (
+                offer.floor if offer.deal is not None and offer.deal.at == FIXED_PRICE and offer.floor else int(best)
+            )
+            wins = decision.wins
+            if wins and wins[-1].slot is offer.slot:
+                if amount <= wins[-1].price_micros:
+                    continue
+                wins.pop()
+            at = self._rotate(offer, priced, at)
+            line = self.lines.lines[priced.line[at]]
+            wins.append(Win(offer.slot, offer.deal, line, amount, float(priced.pctr[at]), float(priced.pcvr[at])))
+
+    def _rotate(self, offer: Offer, priced: Priced, at: int) -> int:
+        """Among creatives of the winning campaign that are worth the same, one by weight, fixed by the auction's id."""
+        lines = self.lines.lines
+        campaign = lines[priced.line[at]].campaign
+        if len(campaign.creatives) == 1:
+            return at
+        value, row = priced.bid[at], priced.row[at]
+        tied = [at]
+        end = priced.line.size
+        probe = at + 1
+        while probe < end and priced.row[probe] == row and lines[priced.line[probe]].campaign is campaign:
+            if priced.bid[probe] == value:
+                tied.append(probe)
+            probe += 1
+        if len(tied) == 1:
+            return at
+        weights = [lines[priced.line[t]].creative.weight for t in tied]
+        text = offer.decision.context.request.id + offer.slot.imp.id
+        ticket = crc32(text.encode("utf-8", "surrogatepass")) % sum(weights)
+        for candidate, weight in zip(tied, weights, strict=True):
+            ticket -= weight
+            if ticket < 0:
+                return candidate
+        raise AssertionError("the ticket is below the sum of the weights")
+
+
+def _floors(offers: Sequence[Offer]) -> NDArray[np.int64]:
+    return np.array([o.floor for o in offers], dtype=np.int64)
+
+
+def refused(slot: Slot) -> NoBidReason | None:
+    """What we do not sell into, rather than half: ad pods of flexible length, DOOH multipliers, unknown currencies,
+    broken
+    native requests. A slot of a structured pod (with its own durations) is an impression like any other."""
+    imp = slot.imp
+    if slot.floor_micros < 0:
+        return NoBidReason.CURRENCY
+    if imp.qty is not None and imp.qty.multiplier is not None and imp.qty.multiplier != 1:
+        return NoBidReason.DOOH_QUANTITY
+    if (imp.video is not None or imp.audio is not None) and _dynamic_pod(imp):
+        return NoBidReason.AD_POD
+    if imp.native is not None and slot.kinds == 8 and native_request(slot) is None:
+        return NoBidReason.NATIVE_REQUEST
+    return None
+
+
+def _dynamic_pod(imp: Imp) -> bool:
+    """`poddur` or `maxseq`: the exchange wants as many ads as fit (section 7.6.1, dynamic portion of an ad pod)."""
+    for media_object in (imp.video, imp.audio):
+        if media_object is not None and (media_object.poddur or (media_object.maxseq or 0) > 1):
+            return True
+    return False

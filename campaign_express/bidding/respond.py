@@ -1,0 +1,150 @@
+"""A decision as an OpenRTB 2.6 response: seats, prices in the exchange's currency, notice URLs, markup.
+
+Texts that a request could make large (its ids) are echoed as they are where the specification wants that (`id`,
+`impid`, `dealid`), and through `notices.portable_id` where they are ours.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from campaign_express.bidding.currency import price_for
+from campaign_express.bidding.lines import Line
+from campaign_express.bidding.model import Exchange, Media
+from campaign_express.bidding.money import MICROS
+from campaign_express.bidding.pipeline import Decision, Win
+from campaign_express.bidding.restrictions import seat_of
+from campaign_express.bidding.slots import native_request, offered_protocols
+from campaign_express.openrtb.notices import NoticeSigner
+from campaign_express.openrtb.request import Imp
+from campaign_express.openrtb.response import Bid, BidResponse, SeatBid
+
+_LONG = 64  # an auction id longer than this is not repeated in ours
+_MTYPE = {media: media.mtype for media in Media}
+
+
+def build_response(decision: Decision, signer: NoticeSigner) -> BidResponse:
+    """The response for a decision with at least one win."""
+    context = decision.context
+    exchange = context.exchange
+    request_id = context.request.id
+    seats: dict[str, list[Bid]] = {}
+    for win in decision.wins:
+        bid = _bid(decision, win, request_id, signer)
+        seat = seat_of(win.line, exchange)
+        if seat in seats:
+            seats[seat].append(bid)
+        else:
+            seats[seat] = [bid]
+    return BidResponse(
+        id=request_id,
+        seatbid=[SeatBid(bid=bids, seat=seat) for seat, bids in seats.items()],
+        bidid=_own_id(request_id),
+        cur=decision.currency,
+    )
+
+
+def _own_id(request_id: str) -> str:
+    return request_id if len(request_id) <= _LONG else request_id[:_LONG]
+
+
+def vast_version(line: Line, imp: Imp) -> str:
+    """The newest VAST that both the creative and the player know, "" for what is not VAST."""
+    if not line.protocols:
+        return ""
+    media_object = imp.video if line.creative.media is Media.VIDEO else imp.audio
+    offered = offered_protocols(media_object) if media_object is not None else ()
+    for protocol, version in line.protocols.items():
+        if not offered or protocol in offered:
+            return version
+    raise AssertionError("a line whose protocols do not fit was filtered before")
+
+
+def _bid(decision: Decision, win: Win, request_id: str, signer: NoticeSigner) -> Bid:
+    context = decision.context
+    exchange = context.exchange
+    line, slot = win.line, win.slot
+    creative, campaign, advertiser = line.creative, line.campaign, line.advertiser
+    media = creative.media
+    bid_id = f"{_own_id(request_id)}.{slot.index}"
+    urls = signer.urls(
+        exchange,
+        advertiser.id,
+        campaign.id,
+        creative.id,
+        request_id,
+        slot.imp.id,
+        bid_id,
+        win.price_micros,
+        context.wall_ms,
+        context.consent.query,
+        context.request.test == 1,
+    )
+    w: int | None = None
+    h: int | None = None
+    native = protocol = None
+    vast = ""
+    if media is Media.BANNER:
+        w, h = creative.w, creative.h
+    elif media is Media.NATIVE:
+        native = native_request(slot)
+    else:
+        vast = vast_version(line, slot.imp)
+        protocol = next(p for p, v in line.protocols.items() if v == vast)
+        if media is Media.VIDEO:
+            video = slot.imp.video
+            w, h = (video.w or creative.w, video.h or creative.h) if video is not None else (creative.w, creative.h)
+    return Bid(
+        id=bid_id,
+        impid=slot.imp.id,
+        price=win.price_micros / MICROS if decision.rate == 1.0 else _in_currency(decision, win),
+        adid=creative.id,
+        nurl=urls.nurl,
+        burl=urls.burl,
+        lurl=urls.lurl,
+        adm=line.markup(vast).render(urls, w or 0, h or 0, native),
+        adomain=(advertiser.domain,),
+        bundle=advertiser.bundle or None,
+        cid=campaign.id,
+        crid=creative.id,
+        cat=line.cat,
+        cattax=line.cattax if line.cat else None,
+        attr=line.attr,
+        apis=creative.api,
+        protocol=protocol,
+        language=creative.language or None,
+        dealid=win.deal.id if win.deal is not None else None,
+        w=w,
+        h=h,
+        dur=creative.duration or None,
+        exp=min(exchange.exp, slot.imp.exp) if slot.imp.exp else exchange.exp,
+        mtype=_MTYPE[media],
+        ext=_disclosure(decision, line) if context.request.regs is not None else None,
+    )
+
+
+def _in_currency(decision: Decision, win: Win) -> float:
+    """The price in the response's currency; where the floor is in that currency, never a rounding below it."""
+    floor, currency = (
+        (win.deal.bidfloor, win.deal.bidfloorcur)
+        if win.deal is not None
+        else (win.slot.imp.bidfloor, win.slot.imp.bidfloorcur)
+    )
+    return price_for(win.price_micros, decision.rate, (floor or 0.0) if currency == decision.currency else 0.0)
+
+
+def _disclosure(decision: Decision, line: Line) -> dict[str, Any] | None:
+    """bid.ext.dsa where the request speaks of the DSA at all and the advertiser states who pays."""
+    regs = decision.context.request.regs
+    dsa = line.advertiser.dsa
+    if regs is None or regs.ext is None or regs.ext.dsa is None or dsa is None:
+        return None
+    disclosed: dict[str, Any] = {"behalf": dsa.behalf, "paid": dsa.paid, "adrender": 0}
+    if dsa.params:
+        disclosed["transparency"] = [{"domain": line.advertiser.domain, "dsaparams": list(dsa.params)}]
+    return {"dsa": disclosed}
+
+
+def no_bid_response(request_id: str, exchange: Exchange, nbr: int) -> BidResponse:
+    """For exchanges that want a body with every no-bid."""
+    return BidResponse(id=request_id, nbr=nbr)

@@ -1,0 +1,174 @@
+"""What the exchange and the calendar forbid for a whole request: builders as in `targeting.py`.
+
+Where the request forbids something that a campaign does not state (its categories in the request's taxonomy, say), the
+campaign does not bid: what is forbidden is obeyed even when it cannot be proven to apply.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+
+from campaign_express.bidding.bitmaps import OneValue
+from campaign_express.bidding.context import Context
+from campaign_express.bidding.lines import Line, Lines
+from campaign_express.bidding.model import Exchange, Status
+from campaign_express.bidding.targeting import Allow, parents
+
+
+def paused(lines: Lines) -> Allow | None:
+    active = lines.where(lambda line: line.campaign.status is Status.ACTIVE)
+    return (lambda c: active) if active != lines.everything else None
+
+
+def flight(lines: Lines) -> Allow:
+    """Flights include their start and exclude their end.
+
+    Masks between two moments at which any flight starts or ends.
+    """
+    spans = [
+        (
+            int(campaign.flight.start.timestamp() * 1000),
+            int(campaign.flight.end.timestamp() * 1000) if campaign.flight.end else None,
+            mask,
+        )
+        for campaign, _, mask in lines.campaigns
+    ]
+    moments = sorted({start for start, _, _ in spans} | {end for _, end, _ in spans if end is not None})
+    known: dict[int, int] = {}
+
+    def allow(c: Context) -> int:
+        epoch = bisect_right(moments, c.wall_ms)
+        mask = known.get(epoch)
+        if mask is None:
+            mask = 0
+            for start, end, lines_of in spans:
+                if start <= c.wall_ms and (end is None or c.wall_ms < end):
+                    mask |= lines_of
+            known.clear()  # time goes one way: only the present epoch is asked for
+            known[epoch] = mask
+        return mask
+
+    return allow
+
+
+def exchange(lines: Lines) -> Allow | None:
+    index = OneValue(lines.everything, lines.rules(lambda c: (c.exchanges, ())))
+    return (lambda c: index.allow.get(c.exchange.name, index.default)) if index.used else None
+
+
+def approval(lines: Lines) -> Allow:
+    """Creatives an exchange has approved, where it asks for that."""
+    known: dict[str, int] = {}
+
+    def allow(c: Context) -> int:
+        if c.exchange.approved_creatives is None:
+            return lines.everything
+        mask = known.get(c.exchange.name)
+        if mask is None:
+            approved = frozenset(c.exchange.approved_creatives)
+            mask = known[c.exchange.name] = lines.where(lambda line: line.creative.id in approved)
+        return mask
+
+    return allow
+
+
+def seat_of(line: Line, exchange: Exchange) -> str:
+    advertiser = line.advertiser
+    return exchange.seats.get(advertiser.id) or advertiser.seat or advertiser.id
+
+
+def seat(lines: Lines) -> Allow:
+    """wseat (allowed seats, empty = all) and bseat (blocked seats), section 3.2.1."""
+    known: dict[str, dict[str, int]] = {}
+
+    def allow(c: Context) -> int:
+        wanted, blocked = c.request.wseat, c.request.bseat
+        if not wanted and not blocked:
+            return lines.everything
+        seats = known.get(c.exchange.name)
+        if seats is None:
+            seats = known[c.exchange.name] = lines.by(lambda line: (seat_of(line, c.exchange),))
+        mask = lines.everything
+        if wanted:
+            mask = 0
+            for name in wanted:
+                mask |= seats.get(name, 0)
+        for name in blocked or ():
+            mask &= ~seats.get(name, 0)
+        return mask
+
+    return allow
+
+
+def blocked_category(lines: Lines) -> Allow:
+    """bcat in its taxonomy (cattax). In IAB Content 1.0 a blocked tier-1 code blocks its tier-2 codes."""
+
+    def codes(line: Line) -> list[tuple[int, str]]:
+        found = [(line.cattax, code.upper()) for code in line.cat]
+        return found + [(1, code.partition("-")[0]) for tax, code in found if tax == 1 and "-" in code]
+
+    having = lines.by(codes)
+    stated = lines.by(lambda line: (line.cattax,) if line.cat else ())
+
+    def allow(c: Context) -> int:
+        blocked = c.request.bcat
+        if not blocked:
+            return lines.everything
+        taxonomy = c.request.cattax or c.exchange.cattax
+        mask = stated.get(taxonomy, 0)
+        for code in blocked:
+            having_it = having.get((taxonomy, code.upper()))
+            if having_it is not None:
+                mask &= ~having_it
+        return mask
+
+    return allow
+
+
+def blocked_advertiser(lines: Lines) -> Allow:
+    """badv: a blocked domain blocks its subdomains too."""
+    domains = lines.by(lambda line: parents(line.advertiser.domain.lower()))
+
+    def allow(c: Context) -> int:
+        blocked = c.request.badv
+        mask = lines.everything
+        if blocked:
+            for domain in blocked:
+                having_it = domains.get(domain.lower())
+                if having_it is not None:
+                    mask &= ~having_it
+        return mask
+
+    return allow
+
+
+def blocked_app(lines: Lines) -> Allow:
+    """bapp: bundles of apps that must not be advertised."""
+    bundles = lines.by(lambda line: (line.advertiser.bundle.lower(),) if line.advertiser.bundle else ())
+
+    def allow(c: Context) -> int:
+        blocked = c.request.bapp
+        mask = lines.everything
+        if blocked:
+            for bundle in blocked:
+                mask &= ~bundles.get(bundle.lower(), 0)
+        return mask
+
+    return allow
+
+
+def dsa(lines: Lines) -> Allow | None:
+    """regs.ext.dsa: a bid that must disclose who paid (dsarequired 2 or 3) comes only from advertisers who say so.
+
+    We do not draw the disclosure into the ad (adrender 0), so where the publisher cannot (pubrender 0) nobody bids.
+    """
+    disclosed = lines.where(lambda line: line.advertiser.dsa is not None)
+
+    def allow(c: Context) -> int:
+        regs = c.request.regs
+        rules = regs.ext.dsa if regs is not None and regs.ext is not None else None
+        if rules is None or (rules.dsarequired or 0) < 2:
+            return lines.everything
+        return disclosed if rules.pubrender else 0
+
+    return allow

@@ -1,0 +1,368 @@
+"""What campaigns want of a request: one builder a rule, each giving a function from a context to the mask of lines
+that pass.
+
+A builder gives None when no campaign of the catalogue has that rule, so a rule that nobody uses costs nothing. The
+rows of `eligibility.REQUEST_FILTERS` name these builders in the order in which they run.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import math
+import re
+from collections import defaultdict
+from collections.abc import Callable
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+from campaign_express.bidding.bitmaps import ManyValues, Memo, OneValue
+from campaign_express.bidding.context import Context
+from campaign_express.bidding.lines import Lines
+from campaign_express.bidding.model import Campaign, Circle, Inventory, Match, Targeting
+from campaign_express.openrtb.iso3166 import country_alpha3
+
+Allow = Callable[[Context], int]
+Builder = Callable[[Lines], Allow | None]
+
+
+def _lower(values: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(v.lower() for v in values)
+
+
+def _one(field: str, attribute: str, spell: Callable[[str], str] = str.lower) -> Builder:
+    """A rule on a fact with one value: `field` of Targeting against `attribute` of the context."""
+
+    def build(lines: Lines) -> Allow | None:
+        def rule(campaign: Campaign) -> tuple[list[str], list[str]]:
+            match: Match = getattr(campaign.targeting, field)
+            return [spell(v) for v in match.include], [spell(v) for v in match.exclude]
+
+        index = OneValue(lines.everything, lines.rules(rule))
+        if not index.used:
+            return None
+        get, default = index.allow.get, index.default
+        return lambda c: get(getattr(c, attribute), default)
+
+    return build
+
+
+def _one_int(field: str, attribute: str) -> Builder:
+    def build(lines: Lines) -> Allow | None:
+        def rule(campaign: Campaign) -> tuple[tuple[int, ...], tuple[int, ...]]:
+            match = getattr(campaign.targeting, field)
+            return match.include, match.exclude
+
+        index = OneValue(lines.everything, lines.rules(rule))
+        if not index.used:
+            return None
+        get, default = index.allow.get, index.default
+        return lambda c: get(getattr(c, attribute), default)
+
+    return build
+
+
+country = _one("country", "country", country_alpha3)
+bundle = _one("bundle", "bundle")
+publisher = _one("publisher", "publisher", str)
+metro = _one("metro", "metro", str)
+os = _one("os", "os")
+make = _one("make", "make")
+carrier = _one("carrier", "carrier")
+language = _one("language", "language")
+device_type = _one_int("device_type", "device_type")
+connection = _one_int("connection", "connection")
+
+
+def _many(field: str, values: Callable[[Context], tuple[str, ...]], spell: Callable[[str], str]) -> Builder:
+    def build(lines: Lines) -> Allow | None:
+        def rule(campaign: Campaign) -> tuple[list[str], list[str]]:
+            match: Match = getattr(campaign.targeting, field)
+            return [spell(v) for v in match.include], [spell(v) for v in match.exclude]
+
+        index = ManyValues(lines.everything, lines.rules(rule))
+        if not index.used:
+            return None
+        allow = index.allow
+        return lambda c: allow(values(c))
+
+    return build
+
+
+segment = _many("segment", lambda c: c.segments, str)
+eid_source = _many("eid_source", lambda c: c.eid_sources, str.lower)
+keyword = _many("keyword", lambda c: tuple(c.keywords), str.lower)
+
+
+def inventory(lines: Lines) -> Allow | None:
+    index: OneValue[Inventory] = OneValue(lines.everything, lines.rules(lambda c: (c.targeting.inventory, ())))
+    return (
+        (lambda c: index.allow.get(c.inventory, index.default) if c.inventory else index.default)
+        if index.used
+        else None
+    )
+
+
+def parents(domain: str) -> list[str]:
+    """A domain and the domains above it: a.b.example → a.b.example, b.example, example."""
+    found = [domain]
+    while (at := domain.find(".") + 1) > 0:
+        domain = domain[at:]
+        found.append(domain)
+    return found
+
+
+def domain(lines: Lines) -> Allow | None:
+    index = ManyValues(
+        lines.everything,
+        lines.rules(lambda c: (_lower(c.targeting.domain.include), _lower(c.targeting.domain.exclude))),
+    )
+    return (lambda c: index.allow(parents(c.domain)) if c.domain else index.free) if index.used else None
+
+
+def _region(value: str) -> tuple[str, str]:
+    country, _, code = value.rpartition("-")
+    return country_alpha3(country), code.upper()
+
+
+def region(lines: Lines) -> Allow | None:
+    index = OneValue(
+        lines.everything,
+        lines.rules(
+            lambda c: (
+                [_region(v) for v in c.targeting.region.include],
+                [_region(v) for v in c.targeting.region.exclude],
+            )
+        ),
+    )
+    return (lambda c: index.allow.get((c.country, c.region), index.default)) if index.used else None
+
+
+def _city(value: str) -> tuple[str, str]:
+    country, slash, name = value.rpartition("/")
+    return (country_alpha3(country) if slash else ""), name.strip().lower()
+
+
+def city(lines: Lines) -> Allow | None:
+    """A city named with its country matches there only, one named alone anywhere."""
+    index = ManyValues(
+        lines.everything,
+        lines.rules(
+            lambda c: ([_city(v) for v in c.targeting.city.include], [_city(v) for v in c.targeting.city.exclude])
+        ),
+    )
+    if not index.used:
+        return None
+    return lambda c: index.allow((("", c.city), (c.country, c.city))) if c.city else index.free
+
+
+def category(lines: Lines) -> Allow | None:
+    """Content categories, compared within one taxonomy; in IAB Content 1.0 a tier-1 code covers its tier-2 codes."""
+
+    def rule(campaign: Campaign) -> tuple[list[tuple[int, str]], list[tuple[int, str]]]:
+        match = campaign.targeting.category
+        return [(match.cattax, v.upper()) for v in match.include], [(match.cattax, v.upper()) for v in match.exclude]
+
+    index = ManyValues(lines.everything, lines.rules(rule))
+    if not index.used:
+        return None
+
+    def allow(c: Context) -> int:
+        values: list[tuple[int, str]] = []
+        for taxonomy, codes in c.category_groups:
+            for code in codes:
+                values.append((taxonomy, code.upper()))
+                if taxonomy == 1 and "-" in code:
+                    values.append((1, code.upper().partition("-")[0]))
+        return index.allow(values) if values else index.free
+
+    return allow
+
+
+# Radius: circles are found by the one-degree cell in which a point lies.
+_EARTH_KM = 6371.0088  # mean radius, IUGG
+_DEGREE_KM = math.pi * _EARTH_KM / 180
+_WIDE_KM = 500.0  # larger circles are tested on every request instead of filling thousands of cells
+
+
+def distance_km(lat1: float, lon1: float, lat2: float, lon2: float) -> float:
+    """Great-circle distance in km by the haversine formula (Sinnott 1984)."""
+    p1, p2 = math.radians(lat1), math.radians(lat2)
+    a = math.sin((p2 - p1) / 2) ** 2 + math.cos(p1) * math.cos(p2) * math.sin(math.radians(lon2 - lon1) / 2) ** 2
+    return 2 * _EARTH_KM * math.asin(min(1.0, math.sqrt(a)))
+
+
+class _Circles:
+    """Which circles a point lies in."""
+
+    def __init__(self) -> None:
+        self.cells: defaultdict[tuple[int, int], list[tuple[Circle, int]]] = defaultdict(list)
+        self.wide: list[tuple[Circle, int]] = []
+
+    def add(self, circle: Circle, mask: int) -> None:
+        reach = circle.km / _DEGREE_KM
+        if circle.km > _WIDE_KM or abs(circle.lat) + reach > 85:
+            self.wide.append((circle, mask))
+            return
+        across = reach / math.cos(math.radians(abs(circle.lat) + reach))
+        for lat in range(math.floor(circle.lat - reach), math.floor(circle.lat + reach) + 1):
+            for lon in range(math.floor(circle.lon - across), math.floor(circle.lon + across) + 1):
+                self.cells[lat, (lon + 180) % 360 - 180].append((circle, mask))
+
+    def around(self, lat: float, lon: float) -> int:
+        mask = 0
+        near = self.cells.get((math.floor(lat), (math.floor(lon) + 180) % 360 - 180), ())
+        for circle, lines in (*near, *self.wide):
+            if distance_km(lat, lon, circle.lat, circle.lon) <= circle.km:
+                mask |= lines
+        return mask
+
+
+def radius(lines: Lines) -> Allow | None:
+    include, exclude = _Circles(), _Circles()
+    restricted = 0
+    used = False
+    for campaign, _, mask in lines.campaigns:
+        for circle in campaign.targeting.radius.include:
+            include.add(circle, mask)
+            restricted |= mask
+        for circle in campaign.targeting.radius.exclude:
+            exclude.add(circle, mask)
+            used = True
+    free = lines.everything & ~restricted
+    if not used and not restricted:
+        return None
+
+    def allow(c: Context) -> int:
+        if c.lat is None or c.lon is None:
+            return free
+        return (free | include.around(c.lat, c.lon)) & ~exclude.around(c.lat, c.lon)
+
+    return allow
+
+
+def ip_range(lines: Lines) -> Allow | None:
+    """Longest work first saved: one dictionary look-up for each prefix length that any campaign uses."""
+
+    def networks(cidrs: tuple[str, ...]) -> list[tuple[int, int, int]]:
+        nets = [ipaddress.ip_network(cidr, strict=False) for cidr in cidrs]
+        return [(n.version, n.prefixlen, int(n.network_address) >> (n.max_prefixlen - n.prefixlen)) for n in nets]
+
+    index = ManyValues(
+        lines.everything,
+        lines.rules(lambda c: (networks(c.targeting.ip.include), networks(c.targeting.ip.exclude))),
+    )
+    if not index.used:
+        return None
+    lengths = sorted({(version, length) for version, length, _ in index.include.keys() | index.exclude.keys()})
+
+    def allow(c: Context) -> int:
+        if not c.ip:
+            return index.free
+        try:
+            address = ipaddress.ip_address(c.ip)
+        except ValueError:
+            return index.free
+        number, size = int(address), address.max_prefixlen
+        return index.allow([(v, n, number >> (size - n)) for v, n in lengths if v == address.version])
+
+    return allow
+
+
+_NUMBERS = re.compile(r"\d+")
+
+
+def version_number(text: str) -> tuple[int, ...]:
+    """ "10.2.1" → (10, 2, 1), without trailing zeros; () when there is no number in it."""
+    numbers = [int(n[:9]) for n in _NUMBERS.findall(text)[:6]]
+    while numbers and numbers[-1] == 0 and len(numbers) > 1:
+        numbers.pop()
+    return tuple(numbers)
+
+
+def os_version(lines: Lines) -> Allow | None:
+    """Bounds hold for the named systems only; on a named system an unknown version fails, another system passes."""
+    rules: defaultdict[str, list[tuple[tuple[int, ...], tuple[int, ...] | None, int]]] = defaultdict(list)
+    for campaign, _, mask in lines.campaigns:
+        for bound in campaign.targeting.os_version:
+            low = version_number(bound.min) if bound.min else ()
+            rules[bound.os.lower()].append((low, version_number(bound.max) if bound.max else None, mask))
+    if not rules:
+        return None
+    everything = lines.everything
+
+    def allow(c: Context) -> int:
+        bounds = rules.get(c.os)
+        if bounds is None:
+            return everything
+        version = version_number(c.os_version)
+        mask = everything
+        for low, high, restricted in bounds:
+            # "up to 14" includes 14.5: the bound is compared with as many numbers as it has.
+            if not version or version < low or (high is not None and version[: len(high)] > high):
+                mask &= ~restricted
+        return mask
+
+    return allow
+
+
+def hour(lines: Lines) -> Allow | None:
+    """Hours of the week by the campaign's clock (its time zone, summer time included) or the user's."""
+    by_zone: defaultdict[str, list[tuple[frozenset[int], int]]] = defaultdict(list)
+    by_user: list[tuple[int, list[int], list[int]]] = []
+    for campaign, _, mask in lines.campaigns:
+        hours = campaign.targeting.hours
+        if hours is not None and hours.clock == "user":
+            by_user.append((mask, list(hours.hours), []))
+        elif hours is not None:
+            by_zone[campaign.time_zone].append((frozenset(hours.hours), mask))
+    if not by_zone and not by_user:
+        return None
+    user = OneValue(lines.everything, by_user)
+    zones = [(ZoneInfo(name), rules) for name, rules in by_zone.items()]
+    closed = Memo(lines.count)
+
+    def allow(c: Context) -> int:
+        quarter = c.wall_ms // 900_000  # every zone in use is a whole number of quarter hours from UTC
+        shut = closed.get(quarter)
+        if shut is None:
+            moment = datetime.fromtimestamp(quarter * 900, UTC)
+            shut = 0
+            for zone, rules in zones:
+                local = moment.astimezone(zone)
+                now = local.weekday() * 24 + local.hour
+                for hours, mask in rules:
+                    if now not in hours:
+                        shut |= mask
+            closed.put(quarter, shut)
+        return user.allow.get(c.user_hour, user.default) & ~shut
+
+    return allow
+
+
+def supply_chain(lines: Lines) -> Allow | None:
+    """Campaigns that ask for a complete supply chain (source.schain.complete = 1, SupplyChain object 1.0)."""
+    strict = lines.where(lambda line: line.campaign.targeting.schain == "complete")
+    if not strict:
+        return None
+    everything, tolerant = lines.everything, lines.everything & ~strict
+
+    def allow(c: Context) -> int:
+        source = c.request.source
+        chain = source and (source.schain or (source.ext and source.ext.schain))
+        return everything if chain and chain.complete == 1 else tolerant
+
+    return allow
+
+
+def needs_user(targeting: Targeting) -> bool:
+    """Whether rules speak of the person: segments, identities, or where exactly the device is."""
+    return bool(targeting.segment.include or targeting.eid_source.include or targeting.radius.include)
+
+
+def privacy(lines: Lines) -> Allow | None:
+    """A contextual request does not match user targeting, whatever it carries."""
+    personal = lines.where(lambda line: needs_user(line.campaign.targeting))
+    if not personal:
+        return None
+    everything, contextual = lines.everything, lines.everything & ~personal
+    return lambda c: contextual if c.consent.contextual else everything

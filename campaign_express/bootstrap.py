@@ -1,0 +1,65 @@
+"""The only place where adapters are constructed: settings in, a ready bidder out. Imports no Ray."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+from campaign_express.adapters.enrichment import LocalEnricher
+from campaign_express.adapters.onnx import OnnxScorer
+from campaign_express.bidder import Bidder
+from campaign_express.bidding.catalog import load_catalog
+from campaign_express.bidding.currency import load_rates
+from campaign_express.bidding.exchanges import load_exchanges
+from campaign_express.bidding.model import Catalog, Exchanges
+from campaign_express.bidding.privacy import PrivacyPolicy
+from campaign_express.config import Settings
+from campaign_express.openrtb.notices import NoticeSigner, parse_keys
+
+
+def packaged(name: str) -> Path:
+    """A file that ships inside the package, below `data/`."""
+    return Path(str(files("campaign_express").joinpath("data", name)))
+
+
+def read_exchanges(settings: Settings) -> Exchanges:
+    return load_exchanges(
+        Path(settings.exchanges_file) if settings.exchanges_file else packaged("examples/exchanges.yaml")
+    )
+
+
+def read_catalog(settings: Settings, exchanges: Exchanges) -> Catalog:
+    path = Path(settings.catalog_file) if settings.catalog_file else packaged("examples/catalog.yaml")
+    return load_catalog(path, exchanges)
+
+
+def build_bidder(settings: Settings, catalog: Catalog | None = None) -> Bidder:
+    """A warm bidder. `catalog`: what to bid with instead of the file (a published catalogue, say).
+
+    Raises ConfigError, CatalogError or ModelError, each naming the file and place.
+    """
+    exchanges = read_exchanges(settings)
+    bidder = Bidder(
+        catalog=catalog if catalog is not None else read_catalog(settings, exchanges),
+        exchanges={exchange.name: exchange for exchange in exchanges.exchanges},
+        default_exchange=exchanges.default,
+        rates=load_rates(Path(settings.rates_file) if settings.rates_file else None),
+        scorer=OnnxScorer(
+            Path(settings.model_file) if settings.model_file else packaged("models/seed.onnx"),
+            settings.accelerator,
+            settings.require_accelerator,
+        ),
+        enricher=LocalEnricher(
+            geoip_file=settings.geoip_file,
+            data_center_file=settings.data_center_file,
+            crawler_file=settings.crawler_file,
+            sellers_file=settings.sellers_file,
+        ),
+        privacy=PrivacyPolicy(settings.tcf_vendor_id, settings.gdpr_when_absent),
+        signer=NoticeSigner(parse_keys(settings.notice_keys), settings.notice_base_url),
+        max_candidates=settings.max_candidates,
+        max_decompressed_bytes=settings.max_decompressed_bytes,
+        tmax_reserve_ms=settings.tmax_reserve_ms,
+    )
+    bidder.warm_up()
+    return bidder
