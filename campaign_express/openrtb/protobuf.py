@@ -25,7 +25,7 @@ _Walk = Callable[[Message], _Builtins]
 
 
 def decode_request_pb(body: bytes) -> BidRequest:
-    """The request in `body`, a campaign_express.openrtb.v2.BidRequest, checked. Raises `InvalidRequest`, nothing else."""
+    """The request in `body` (a campaign_express.openrtb.v2.BidRequest), checked. Raises only `InvalidRequest`."""
     message = openrtb_pb2.BidRequest()
     try:
         message.ParseFromString(body)

@@ -1,4 +1,8 @@
-"""Rules across fields of a bid request."""
+"""Rules across fields of a bid request; what one field alone can break is checked while decoding (`request`).
+
+`rules` is the table of all of them, with what is tolerated and why. This runs for every request: it walks attributes
+once and allocates nothing for a request of one impression.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +15,8 @@ def validate(request: BidRequest) -> None:
     imps = request.imp
     for imp in imps:
         if imp.banner is None and imp.video is None and imp.native is None and imp.audio is None:
-            raise InvalidRequest(
-                "imp has none of banner, video, audio, native", f"$.imp[{imps.index(imp)}]", "imp-without-media"
-            )
+            index = next(i for i, other in enumerate(imps) if other is imp)
+            raise InvalidRequest("imp has none of banner, video, audio, native", f"$.imp[{index}]", "imp-without-media")
     if len(imps) > 1:
         seen: set[str] = set()
         for index, imp in enumerate(imps):
