@@ -44,6 +44,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     npu_per_agent: Annotated[int, Meta(ge=0, le=1)] = 0
     accelerator: Annotated[str, Meta(pattern="^(cpu|amd_xdna)$")] = "cpu"
     require_accelerator: bool = False
+    npu_options: str = ""  # "key=value,key=value" for the accelerator's execution provider, see docs/model.md
     max_batch: Positive = 64
     batches_in_flight: Annotated[int, Meta(ge=1, le=8)] = 2  # for one agent
     max_queue: Positive = 1024  # requests waiting; beyond it they are shed
