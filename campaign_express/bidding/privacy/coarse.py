@@ -6,14 +6,19 @@ from functools import lru_cache
 from ipaddress import IPv6Address
 
 _IPV6_NETWORK = ((1 << 128) - 1) ^ ((1 << 80) - 1)  # the first 48 bits
+_LONGEST = 64  # characters: an IPv6 address with a long zone; what is longer is not cached
 
 
-@lru_cache(maxsize=4096)
 def truncate_ip(ip: str) -> str:
     """The /24 of an IPv4 address ("203.0.113.0") or the /48 of an IPv6 one ("2001:db8:1::"); "" if it is no address.
 
     An IPv4 address mapped into IPv6 ("::ffff:203.0.113.7") is treated as the IPv4 address it is.
     """
+    return _truncate(ip) if len(ip) <= _LONGEST else ""
+
+
+@lru_cache(maxsize=4096)
+def _truncate(ip: str) -> str:
     parts = ip.split(".")
     if len(parts) == 4 and ":" not in ip:
         for part in parts:
@@ -26,7 +31,7 @@ def truncate_ip(ip: str) -> str:
         return ""
     mapped = address.ipv4_mapped
     if mapped is not None:
-        return truncate_ip(str(mapped))
+        return _truncate(str(mapped))
     return str(IPv6Address(int(address) & _IPV6_NETWORK))
 
 
