@@ -109,9 +109,9 @@ def candidates(masks: list[int], lines: int) -> tuple[NDArray[np.int64], NDArray
     width = (lines + 63) // 64
     size = width * 8
     words = np.frombuffer(b"".join([m.to_bytes(size, "little") for m in masks]), dtype="<u8")
-    filled = words.nonzero()[0]
-    grid = np.unpackbits(words[filled].view(np.uint8), bitorder="little").reshape(-1, 64)
-    word, bit = grid.nonzero()
-    at = filled[word]
+    filled = (words != 0).nonzero()[0]
+    # Of a boolean vector: numpy finds its nonzero places many times faster than those of integers or of a matrix.
+    on = np.unpackbits(words[filled].view(np.uint8), bitorder="little").view(np.bool_).nonzero()[0]
+    at = filled[on >> 6]
     row = at // width
-    return row, (at - row * width) * 64 + bit
+    return row, (at - row * width) * 64 + (on & 63)
