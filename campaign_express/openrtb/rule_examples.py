@@ -45,7 +45,7 @@ class Rule(NamedTuple):
 
 
 BANNER = {"w": 300, "h": 250}
-VIDEO = {"mimes": ["video/mp4"], "w": 640, "h": 360, "protocols": [2, 3], "maxduration": 30}
+VIDEO = {"mimes": ["video/mp4"], "w": 640, "h": 360, "protocols": [2, 3, 7, 8], "maxduration": 30}
 
 
 def request(**fields: Any) -> bytes:

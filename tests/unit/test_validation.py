@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from campaign_express.bootstrap import build_bidder
+from campaign_express.config import Secret, Settings
 from campaign_express.errors import InvalidRequest
+from campaign_express.frames import BODY_GZIP, JSON, PROTOBUF, Ask
 from campaign_express.openrtb.codec import body_too_large, decode_request, gunzip
 from campaign_express.openrtb.native import parse_native_request
-from campaign_express.openrtb.nobid import NoBidReason
+from campaign_express.openrtb.nobid import BY_INDEX, NoBidReason
 from campaign_express.openrtb.protobuf import decode_request_pb
 from campaign_express.openrtb.rule_examples import EXAMPLE_LIMIT, Encoding, Rule, Verdict
 from campaign_express.openrtb.rules import BY_ID, RULES, markdown
@@ -48,6 +52,26 @@ def test_example_meets_its_verdict(rule: Rule, example: Any) -> None:
     assert (caught.value.rule, caught.value.path) == (rule.id, example.path)
     assert caught.value.http_status == int(rule.verdict.value)
     assert caught.value.message
+
+
+def test_the_bidder_answers_each_example_as_the_table_says() -> None:
+    bidder = build_bidder(Settings(notice_keys=Secret("test:" + "5a" * 32)))
+    wall_ms = 1_800_000_000_000  # January 2027: the example campaigns run
+    for rule, example in [(r, e) for r in RULES for e in r.examples]:
+        if rule.verdict is Verdict.TOO_LARGE:
+            continue  # limits are the gateway's and the settings'
+        encoding = PROTOBUF if rule.encoding is Encoding.PROTOBUF else JSON
+        now = time.monotonic_ns()
+        ask = Ask("", now, example.body, encoding, BODY_GZIP if rule.encoding is Encoding.GZIP else 0)
+        [answer] = bidder.answer([ask], now, wall_ms).answers
+        told = f"{rule.id}: {example.body[:200]!r}"
+        if rule.verdict is Verdict.REFUSED:
+            assert answer.status == 400, told
+            assert json.loads(answer.body)["error"]["rule"] == rule.id, told
+        elif rule.reason is not None:
+            assert BY_INDEX[answer.reason] is rule.reason, told
+        else:
+            assert answer.status in (200, 204), told
 
 
 def test_rule_ids_are_unique_and_each_has_an_example() -> None:
