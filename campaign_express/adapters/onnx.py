@@ -86,6 +86,17 @@ def parse_options(text: str) -> dict[str, str]:
     return options
 
 
+def with_cache_key(options: Mapping[str, str], digest: str, shape: tuple[int, int]) -> dict[str, str]:
+    """Where a cache of compiled models is given, a key of its own for each model file and shape.
+
+    So a changed model is compiled anew, and the agents of a node share what one of them compiled.
+    """
+    options = dict(options)
+    if "cache_dir" in options:
+        options["cache_key"] = f"{options.get('cache_key') or digest[:16]}-{shape[0]}x{shape[1]}"
+    return options
+
+
 class OnnxScorer:
     """Implements `ports.Scorer`. Not for several threads at once: an agent has one.
 
@@ -209,11 +220,7 @@ class OnnxScorer:
         available = ort.get_available_providers()
         if provider not in available:
             raise ModelError(f"{provider} is not part of this ONNX Runtime (it has {', '.join(available)})")
-        options = dict(options)
-        if "cache_dir" in options:
-            # One compiled model for each file and shape, so that a changed model is compiled and agents share the rest.
-            options.setdefault("cache_key", self._digest[:16])
-            options["cache_key"] += f"-{shape[0]}x{shape[1]}"
+        options = with_cache_key(options, self._digest, shape)
         session = self._open(model, provider, options, shape)
         if provider not in session.get_providers():
             raise ModelError(f"{provider} failed to start; ONNX Runtime chose {', '.join(session.get_providers())}")
