@@ -1,0 +1,89 @@
+"""The figures that are promised, what each must be, and what each means. Pure: measuring is done elsewhere."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Bound(Enum):
+    AT_LEAST = "≥"
+    AT_MOST = "≤"
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """A named figure and the threshold it is held to."""
+
+    name: str
+    bound: Bound
+    threshold: float
+    unit: str
+    meaning: str
+
+    def kept(self, value: float) -> bool:
+        return value >= self.threshold if self.bound is Bound.AT_LEAST else value <= self.threshold
+
+
+PROMISES = (
+    Promise("cell_over_echo", Bound.AT_LEAST, 0.5, "×", "cell with 2 agents, against a server that decides nothing"),
+    Promise("cell_over_in_process", Bound.AT_LEAST, 1.3, "×", "against the same core inside the web server's process"),
+    Promise("cell_over_serve_default", Bound.AT_LEAST, 40, "×", "against the same core behind Serve's own proxy"),
+    Promise("cell_over_serve_haproxy", Bound.AT_LEAST, 3, "×", "against the same core behind Serve's HAProxy"),
+    Promise("p50_ms_at_1000rps", Bound.AT_MOST, 1.5, "ms", "cell with 2 agents, open-loop arrivals"),
+    Promise("p99_ms_at_1000rps", Bound.AT_MOST, 5, "ms", "cell with 2 agents, open-loop arrivals"),
+    Promise("p99_ms_at_2000rps", Bound.AT_MOST, 10, "ms", "cell with 2 agents, open-loop arrivals"),
+    Promise("core_us_per_request_batch16", Bound.AT_MOST, 60, "µs", "decision core, 1,000 campaigns, batches of 16"),
+    Promise("match_10000_over_100", Bound.AT_MOST, 3, "×", "matching time, 10,000 against 100 campaigns"),
+    Promise("rss_mb_per_agent", Bound.AT_MOST, 250, "MB", "resident memory of an agent with 10,000 campaigns"),
+)
+BY_NAME = {promise.name: promise for promise in PROMISES}
+CELL_RATIOS = {
+    "cell_over_echo": "echo",
+    "cell_over_in_process": "in_process",
+    "cell_over_serve_default": "serve_default",
+    "cell_over_serve_haproxy": "serve_haproxy",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """What was measured. `value` is the median of `runs`."""
+
+    name: str
+    unit: str
+    runs: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        if not self.runs:
+            raise ValueError(f"{self.name} has no run")
+
+    @property
+    def value(self) -> float:
+        return statistics.median(self.runs)
+
+    @property
+    def promise(self) -> Promise | None:
+        return BY_NAME.get(self.name)
+
+    @property
+    def kept(self) -> bool | None:
+        """Whether the promise is kept; None for a figure without one."""
+        return None if self.promise is None else self.promise.kept(self.value)
+
+
+def ratio(name: str, over: Sequence[float], under: Sequence[float]) -> Figure:
+    """Throughput of one target over another's, round by round: both ran minutes apart at most on the same machine."""
+    if len(over) != len(under):
+        raise ValueError(f"{name}: {len(over)} rounds against {len(under)}")
+    return Figure(name, "×", tuple(a / b if b else float("inf") for a, b in zip(over, under, strict=True)))
+
+
+def cell_ratios(requests_per_s: dict[str, list[float]]) -> list[Figure]:
+    """The `cell_over_*` figures that the measured targets allow; keys are names of `benchmarks.targets`."""
+    cell = requests_per_s.get("cell")
+    if not cell:
+        return []
+    return [ratio(name, cell, requests_per_s[other]) for name, other in CELL_RATIOS.items() if other in requests_per_s]
