@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -226,6 +227,15 @@ def test_video_placement_and_format() -> None:
 def test_parts_join_to_the_whole() -> None:
     c, s = context(), slot()
     assert features.join(features.request_part(c), features.slot_part(c, s)) == features.request_features(c, s)
+
+
+def test_stack_is_the_rows_below_each_other() -> None:
+    parts = [features.request_features(context(domain=f"{i}.example"), slot(floor_micros=i * 10**6)) for i in range(3)]
+    categorical, numeric = features.stack(parts)
+    assert categorical.dtype == np.int64
+    assert numeric.dtype == np.float32
+    assert categorical.tolist() == [list(part[0]) for part in parts]
+    np.testing.assert_allclose(numeric, [part[1] for part in parts])
 
 
 @given(

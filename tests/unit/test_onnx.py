@@ -115,6 +115,13 @@ def test_a_candidate_is_scored_alike_in_every_batch(scorer: OnnxScorer) -> None:
             np.testing.assert_allclose(a, b[mine], rtol=1e-5)
 
 
+def test_arrays_made_of_parts_are_taken(scorer: OnnxScorer) -> None:
+    request_cat, request_num, creative_cat, row = given = rows(3, 30)
+    parts = [(tuple(c), tuple(n)) for c, n in zip(request_cat.tolist(), request_num.tolist(), strict=True)]
+    for a, b in zip(scorer.score(*features.stack(parts), creative_cat, row), scorer.score(*given), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_no_candidates(scorer: OnnxScorer) -> None:
     pctr, pcvr = scorer.score(*rows(1, 0))
     assert (len(pctr), len(pcvr)) == (0, 0)
