@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.native import check_native, impression_of
 
 from campaign_express.bidding.markup import compile_markup, native_fits
 from campaign_express.bidding.markup_native import LAYOUTS, NativeMarkup
@@ -17,6 +16,7 @@ from campaign_express.bidding.model import Advertiser, Creative, Exchange, Media
 from campaign_express.errors import CatalogError, InvalidRequest
 from campaign_express.openrtb.native import NativeRequest, parse_native_request
 from campaign_express.openrtb.notices import NoticeSigner, NoticeUrls
+from tests.support.native import check_native, impression_of
 
 SIGNER = NoticeSigner([("k", bytes(32))], "https://bid.example")
 LANDING = "https://acme.example/?a=b"

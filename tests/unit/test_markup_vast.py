@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from support.vast import Vast, check_vast
 
 from campaign_express.bidding.markup import compile_markup
 from campaign_express.bidding.model import Advertiser, Creative, Exchange, Media
 from campaign_express.openrtb.notices import NoticeSigner, NoticeUrls
+from tests.support.vast import Vast, check_vast
 
 SIGNER = NoticeSigner([("k", bytes(32))], "https://bid.example")
 EXCHANGE = Exchange(name="default", price_notice="impression", price_macro="${P}]]>")
