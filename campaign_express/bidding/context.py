@@ -154,7 +154,7 @@ def build_context(
     place: Site | App | Dooh | None
     categories: tuple[str, ...] = ()
     inventory: Inventory | None = None
-    if request.app is not None:  # before site: a request with both comes from an app's web view
+    if request.app is not None:
         place = app = request.app
         inventory = Inventory.APP
         bundle = app.bundle.lower() if app.bundle else ""

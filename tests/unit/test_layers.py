@@ -1,0 +1,71 @@
+"""Who may import whom: openrtb ← bidding ← ports ← adapters, gateway ← serving; bootstrap sees all but serving."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[2] / "campaign_express"
+# Layer → what of the package it may import. `ports`, `errors`, `frames` and `config` hold only types and settings.
+MAY: dict[str, set[str]] = {
+    "openrtb": {"openrtb", "errors"},
+    "bidding": {"openrtb", "bidding", "ports", "errors"},
+    "ports": {"openrtb", "bidding"},
+    "adapters": {"openrtb", "bidding", "ports", "errors", "adapters", "config"},
+    "gateway": {"openrtb", "errors", "frames", "config", "gateway"},
+    "learning": {"openrtb", "bidding", "ports", "errors", "adapters", "learning", "config"},
+    "bidder": {"openrtb", "bidding", "ports", "errors", "frames"},
+    "bootstrap": {"openrtb", "bidding", "ports", "errors", "frames", "config", "adapters", "bidder"},
+}
+# Pure layers do no I/O of their own.
+FORBIDDEN = {
+    "openrtb": {"ray", "redis", "nats", "asyncio", "socket", "threading", "subprocess"},
+    "bidding": {"ray", "redis", "nats", "asyncio", "socket", "threading", "subprocess", "time"},
+    "adapters": {"ray"},
+    "gateway": {"ray"},
+    "bidder": {"ray", "redis", "nats", "asyncio"},
+    "bootstrap": {"ray"},
+    "cli": set(),
+}
+
+
+def imports(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return found
+
+
+def files(layer: str) -> list[Path]:
+    single = PACKAGE / f"{layer}.py"
+    return [single] if single.exists() else sorted((PACKAGE / layer).rglob("*.py"))
+
+
+@pytest.mark.parametrize("layer", sorted(MAY))
+def test_a_layer_imports_only_what_is_below_it(layer: str) -> None:
+    assert files(layer), layer
+    for path in files(layer):
+        for name in imports(path):
+            if name.startswith("campaign_express.") and name != "campaign_express.__version__":
+                assert name.split(".")[1] in MAY[layer], f"{path.name} imports {name}"
+
+
+@pytest.mark.parametrize("layer", sorted(FORBIDDEN))
+def test_a_layer_stays_clear_of(layer: str) -> None:
+    for path in files(layer):
+        for name in imports(path):
+            assert name.split(".")[0] not in FORBIDDEN[layer], f"{path.name} imports {name}"
+
+
+def test_only_serving_imports_ray() -> None:
+    importing = {
+        p.relative_to(PACKAGE).parts[0]
+        for p in PACKAGE.rglob("*.py")
+        if any(n.split(".")[0] == "ray" for n in imports(p))
+    }
+    assert importing <= {"serving"}
