@@ -32,7 +32,7 @@ def _wall_ms() -> int:
 
 
 def cost_us(core: Bidder, chosen: list[bytes], batch: int) -> tuple[float, float]:
-    """Microseconds a request, by the clock and of CPU: medians over batches, so that single interruptions do not count."""
+    """Microseconds a request, by the clock and of CPU: medians over batches, so that interruptions do not count."""
     spent, cpu = [], []
     wall_ms = _wall_ms()
     for at in range(0, len(chosen), batch):

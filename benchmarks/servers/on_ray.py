@@ -79,8 +79,8 @@ def main() -> None:
             serve.run(application, name="bench", route_prefix="/")
             signal.pause()
         finally:
-            serve.shutdown()
-            ray.shutdown()  # type: ignore[no-untyped-call]
+            serve.shutdown()  # type: ignore[no-untyped-call]
+            ray.shutdown()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,172 @@
+"""The runs themselves: each starts what it measures, warms it, loads it, ends it, and returns figures."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks import closed_loop, workload
+from benchmarks.figures import Figure, cell_ratios
+from benchmarks.processes import command_line, descendants
+from benchmarks.targets import BY_NAME, Running, post
+from campaign_express.loadgen import run_load
+from campaign_express.loadreport import LoadReport
+
+Say = Callable[[str], None]
+PROBES = 50  # bodies whose answers are compared before a target is loaded
+ALIKE = 0.05  # by how much answers may differ in bytes from those of the core alone
+OPEN_LOOP_RATES = (1000, 2000)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How long and how often. Seconds."""
+
+    rounds: int = 3
+    warm_s: float = 4
+    closed_s: float = 8
+    open_s: float = 15
+    connections: int = 64
+    core_runs: int = 5
+
+
+QUICK = Plan(rounds=1, warm_s=1, closed_s=2, open_s=3, core_runs=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What all runs share. `answer_bytes` is the median length of the core's answers, `bid_share` the share of bids."""
+
+    folder: Path
+    plan: Plan
+    bodies: Sequence[bytes]
+    answer_bytes: int
+    say: Say
+
+    @property
+    def bodies_file(self) -> Path:
+        return self.folder / "bodies.jsonl"
+
+    def start(self, target: str, campaigns: int = workload.CAMPAIGNS) -> Running:
+        settings = workload.settings_file(self.folder, campaigns)
+        return Running(BY_NAME[target], settings, self.answer_bytes, self.bodies[0], self.folder)
+
+
+def core(bench: Bench) -> list[Figure]:
+    """The core by itself, in a process that holds nothing else."""
+    bench.say("core: cost of a request, matching")
+    command = [sys.executable, "-m", "benchmarks.core", str(bench.folder), "--runs", str(bench.plan.core_runs)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise RuntimeError(f"benchmarks.core failed:\n{done.stderr[-3000:]}")
+    found: dict[str, Any] = json.loads(done.stdout)
+
+    def growth(name: str, times: dict[str, list[float]]) -> Figure:
+        return Figure(name, "×", tuple(a / b for a, b in zip(times["10000"], times["100"], strict=True)))
+
+    figures = [
+        Figure("core_us_per_request_batch16", "µs", tuple(found["batch16"])),
+        growth("match_10000_over_100", found["match"]),
+        Figure("core_us_per_request_batch1", "µs", tuple(found["batch1"])),
+        Figure("core_cpu_us_per_request_batch16", "µs", tuple(found["batch16_cpu"])),
+        Figure("core_cpu_us_per_request_batch1", "µs", tuple(found["batch1_cpu"])),
+        growth("match_and_list_10000_over_100", found["match_and_list"]),
+        Figure("campaigns_matched_of_1000", "(least, median, most)", tuple(found["matched_min_median_max"])),
+    ]
+    figures += [Figure(f"match_us_{count}_campaigns", "µs", tuple(times)) for count, times in found["match"].items()]
+    figures += [Figure(f"stage: {stage}", "µs", (spent,)) for stage, spent in found["stages"].items()]
+    return figures
+
+
+def throughput(bench: Bench, names: Sequence[str], open_loop: bool) -> list[Figure]:
+    """Closed-loop req/s of each target in interleaved rounds, one target alive at a time; open loop on the cell."""
+    rates: defaultdict[str, list[float]] = defaultdict(list)
+    closed: defaultdict[str, list[float]] = defaultdict(list)
+    opened: defaultdict[int, list[LoadReport]] = defaultdict(list)
+    for number in range(1, bench.plan.rounds + 1):
+        for name in names:
+            with bench.start(name) as running:
+                _check_answers(bench, name, running)
+                closed_loop.run(running.url, bench.bodies_file, bench.plan.warm_s, bench.plan.connections)
+                running.server.check()
+                result = closed_loop.run(running.url, bench.bodies_file, bench.plan.closed_s, bench.plan.connections)
+                bench.say(f"round {number} {name}: {result.requests_per_s:,.0f} req/s, p99 {result.p99_ms:.1f} ms")
+                _check_load(bench, name, result)
+                rates[name].append(result.requests_per_s)
+                closed[f"{name}_p50_ms"].append(result.p50_ms)
+                closed[f"{name}_p99_ms"].append(result.p99_ms)
+                if open_loop and name == "cell":
+                    for rate in OPEN_LOOP_RATES:
+                        report = run_load(running.url, rate, bench.plan.open_s, bench.bodies, bench.plan.connections)
+                        bench.say(f"round {number} {name} at {rate}/s: {dict(report.rows())}")
+                        opened[rate].append(report)
+    figures = cell_ratios(rates)
+    for rate, reports in opened.items():
+        figures += _open_loop(rate, reports)
+    figures += [Figure(f"{name}_rps", "req/s", tuple(values)) for name, values in rates.items()]
+    figures += [Figure(f"{name}_closed_loop", "ms", tuple(values)) for name, values in closed.items()]
+    return figures
+
+
+def _open_loop(rate: int, reports: Sequence[LoadReport]) -> list[Figure]:
+    def each(name: str, value: Callable[[LoadReport], float], unit: str = "ms") -> Figure:
+        return Figure(f"{name}_at_{rate}rps", unit, tuple(value(report) for report in reports))
+
+    return [
+        each("p50_ms", lambda r: r.latency.p50),
+        each("p99_ms", lambda r: r.latency.p99),
+        each("p999_ms", lambda r: r.latency.p999),
+        each("failed", lambda r: r.failed, "requests"),
+        each("late", lambda r: r.late, "requests"),
+        each("bid_rate", lambda r: r.bid_rate, "of answers"),
+        each("generator_lag_p99_ms", lambda r: r.generator_lag.p99),
+    ]
+
+
+def _check_answers(bench: Bench, name: str, running: Running) -> None:
+    """Raises RuntimeError unless the target bids: a server that refuses everything is fast."""
+    if name == "echo":
+        return
+    answers = [post(running.url, body) for body in bench.bodies[:PROBES]]
+    bids = sum(status == 200 and b'"seatbid"' in body for status, body in answers)
+    if bids < 0.9 * PROBES:
+        raise RuntimeError(f"{name} bid on {bids} of {PROBES} requests, first answer {answers[0]}")
+
+
+def _check_load(bench: Bench, name: str, result: closed_loop.ClosedLoop) -> None:
+    """Raises RuntimeError when the answers under load were errors, or shorter than bids are."""
+    if result.errors:
+        raise RuntimeError(f"{name}: {result.errors} requests failed under load")
+    if result.bytes_an_answer < (1 - ALIKE) * bench.answer_bytes:
+        raise RuntimeError(
+            f"{name}: answers under load had {result.bytes_an_answer:.0f} bytes, a bid has {bench.answer_bytes}: "
+            "it answered no-bids"
+        )
+
+
+def memory(bench: Bench) -> list[Figure]:
+    """Resident and proportional memory of each agent of a real cell with 10,000 campaigns, after load."""
+    bench.say("memory: cell of 2 agents with 10,000 campaigns")
+    with bench.start("cell", 10_000) as running:
+        closed_loop.run(running.url, bench.bodies_file, bench.plan.warm_s, bench.plan.connections)
+        agents = [pid for pid in descendants(running.server.pid) if "BiddingAgent" in command_line(pid)]
+        if not agents:
+            raise RuntimeError("no agent process was found below the cell")
+        sizes = [_memory_mb(pid) for pid in agents]
+    return [
+        Figure("rss_mb_per_agent", "MB", tuple(size["Rss"] for size in sizes)),
+        Figure("pss_mb_per_agent", "MB", tuple(size["Pss"] for size in sizes)),
+        Figure("private_mb_per_agent", "MB", tuple(size["Private_Dirty"] for size in sizes)),
+    ]
+
+
+def _memory_mb(pid: int) -> dict[str, float]:
+    text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return {name: int(kb) / 1024 for name, kb in re.findall(r"^(\w+):\s+(\d+) kB", text, re.MULTILINE)}
