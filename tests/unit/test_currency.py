@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from campaign_express.bidding.currency import load_rates, parse_rates, price_for
-from campaign_express.bidding.money import floor_to_micros
+from campaign_express.bidding.money import floor_to_micros, micros_to_price
 from campaign_express.errors import ConfigError
 
 PACKAGED = load_rates()
@@ -89,6 +89,13 @@ def test_without_a_floor_a_price_is_only_converted(micros: int, currency: str) -
     rate = PACKAGED.usd_per(currency)
     assert rate is not None
     assert price_for(micros, rate, 0.0) == pytest.approx(micros / rate / 1e6, abs=6e-7, rel=1e-12)
+
+
+@given(st.integers(0, 10**12), st.sampled_from(CODES.split()))
+def test_the_fast_rounding_is_that_of_money(micros: int, currency: str) -> None:
+    rate = PACKAGED.usd_per(currency)
+    assert rate is not None
+    assert price_for(micros, rate, 0.0) == pytest.approx(micros_to_price(micros, rate), abs=1.1e-6, rel=1e-15)
 
 
 def test_a_bid_below_its_floor_is_not_lifted() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -290,3 +292,10 @@ def test_a_signer_needs_a_key_and_does_not_show_it() -> None:
         NoticeSigner([], "https://bid.example")
     assert KEY.hex() not in repr(SIGNER)
     assert repr(KEY) not in repr(SIGNER)
+
+
+def test_the_docs_name_what_is_signed_in_its_order() -> None:
+    section = (Path(__file__).parents[2] / "docs" / "notices.md").read_text().split("## What is signed")[1]
+    named = re.findall(r"`(\w+)`", " ".join(re.findall(r"^\| (`[^|]+`) \|", section, re.MULTILINE)))
+    sent = [name for name, _ in parse_qsl(urlsplit(make(consent_query="").impression).query)]
+    assert named[: named.index("gdpr")] == sent[:-1]

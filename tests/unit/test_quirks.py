@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 
@@ -87,3 +89,8 @@ def test_openrtb_2_5_runs_after_what_reads_the_younger_fields() -> None:
     bid = respond("crtype", "openrtb-2.5", mtype=4, adm="{}", apis=(5,), cattax=1, dur=3)
     assert (bid.mtype, bid.apis, bid.cattax, bid.dur) == (None, (), None, None)
     assert bid.ext == {"crtype": "native"}
+
+
+def test_the_docs_name_every_quirk() -> None:
+    section = (Path(__file__).parents[2] / "docs" / "notices.md").read_text().split("## Quirks")[1]
+    assert set(re.findall(r"^\| `([a-z0-9.-]+)` \|", section, re.MULTILINE)) == NAMES
