@@ -80,8 +80,9 @@ def load_rates(path: Path | None = None) -> Rates:
 def price_for(micros: int, rate: float, floor: float) -> float:
     """The price to answer with, in a currency worth `rate` USD, for a bid of `micros` against `floor` in that currency.
 
-    Rounding to six places may take a bid at its floor to just below it; then the floor itself is answered, at a cost of
-    less than a millionth of the currency's unit (or a billionth of the price, if that is more). A bid that really is below its floor stays there.
+    Rounding to six places may take a bid at its floor to just below it; then the floor itself is answered. That costs
+    less than a millionth of the currency's unit (or a billionth of the price, if that is more). A bid that really is
+    below its floor stays there.
     """
     # Ten times faster than Decimal; at most the last of the six places differs, and only where it was a tie.
     price = round(micros / (rate * MICROS), 6)

@@ -73,7 +73,7 @@ floors = st.floats(0, 1e6, allow_nan=False) | st.decimals("0", "1000", places=2)
 
 
 @given(floors, st.sampled_from(CODES.split()), st.integers(0, 3))
-@settings(max_examples=2000, deadline=None)
+@settings(max_examples=1000, deadline=None)
 def test_a_bid_at_or_just_above_its_floor_is_not_rounded_below_it(floor: float, currency: str, above: int) -> None:
     rate = PACKAGED.usd_per(currency)
     assert rate is not None
