@@ -22,7 +22,7 @@ from campaign_express.bidding.context import Context, Slot, build_slot, floor_in
 from campaign_express.bidding.currency import Rates
 from campaign_express.bidding.deals import Deals
 from campaign_express.bidding.eligibility import Matcher
-from campaign_express.bidding.features import Part, request_part, slot_part
+from campaign_express.bidding.features import Part, request_part, slot_part, stack
 from campaign_express.bidding.lines import Line, Lines
 from campaign_express.bidding.pricing import Priced, price
 from campaign_express.bidding.slots import native_request
@@ -158,12 +158,9 @@ class Pipeline:
             keep = rank < self.max_candidates
             row, line = row[keep], line[keep]
             counts = np.minimum(counts, self.max_candidates)
-        pctr, pcvr = self.scorer.score(
-            np.array([o.part[0] for o in offers], dtype=np.int64),
-            np.array([o.part[1] for o in offers], dtype=np.float32),
-            self.lines.creative_cat[line],
-            row,
-        )
+        request_cat, request_num = stack([o.part for o in offers])
+        # `take` is several times faster than indexing, here and in `price`.
+        pctr, pcvr = self.scorer.score(request_cat, request_num, self.lines.creative_cat.take(line, axis=0), row)
         return price(self.lines, row, line, counts, pctr, pcvr, _floors(offers))
 
     def _settle_currency(self, decision: Decision) -> bool:

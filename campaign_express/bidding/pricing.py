@@ -40,12 +40,16 @@ def price(
     floors: NDArray[np.int64],
 ) -> Priced:
     """Price candidates and find the best of each offer. Every offer has at least one candidate; rows are in order."""
-    click = pctr.astype(np.float64)
-    value = lines.per_mille[line] + click * (lines.per_click[line] + pcvr * lines.per_action[line])
-    value = np.floor(np.minimum(value, lines.max_bid[line]))
-    bid = np.where(value >= np.maximum(floors, 1)[row], value, BELOW_FLOOR)
-    starts = np.cumsum(counts) - counts
+    value = lines.per_action.take(line)
+    value *= pcvr
+    value += lines.per_click.take(line)
+    value *= pctr
+    value += lines.per_mille.take(line)
+    np.minimum(value, lines.max_bid.take(line), out=value)
+    np.floor(value, out=value)
+    bid = np.where(value >= np.maximum(floors, 1).take(row), value, BELOW_FLOOR)
+    starts = counts.cumsum() - counts
     best = np.maximum.reduceat(bid, starts)
-    top = (bid == best[row]).nonzero()[0]
-    first = top[np.searchsorted(row[top], np.arange(counts.size))]
+    top = (bid == best.take(row)).nonzero()[0]
+    first = top[row[top].searchsorted(np.arange(counts.size))]
     return Priced(row, line, pctr, pcvr, value, bid, best, first)
