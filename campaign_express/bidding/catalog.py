@@ -125,10 +125,10 @@ def _shared_creatives(value: Mapping[str, Any], title: str, seen: dict[str, str]
     creatives = value.get("creatives")
     for index, creative in enumerate(creatives if isinstance(creatives, list | tuple) else ()):
         name = creative.get("id") if isinstance(creative, Mapping) else None
-        if isinstance(name, str):
-            here = f"{title}, creatives[{index}]"
-            if (there := seen.setdefault(name, here)) != here:
-                found.append((f"creatives[{index}].id", f"{show(name)} is used already, by {there}"))
+        if isinstance(name, str) and name in seen:
+            found.append((f"creatives[{index}].id", f"{show(name)} is used already, by {seen[name]}"))
+        elif isinstance(name, str):
+            seen[name] = f"{title}, creatives[{index}]"
     return found
 
 

@@ -22,6 +22,9 @@ from campaign_express.bidding.targeting_rules import (
     targeting_problems,
 )
 
+# Most campaigns use a few of the thirty rules: those that say nothing are passed over.
+_NO_RULES = [(name, getattr(Targeting(), name)) for name in Targeting.__struct_fields__]
+
 
 @lru_cache(maxsize=1024)
 def known_time_zone(name: str) -> bool:
@@ -53,8 +56,9 @@ def campaign_problems(campaign: Campaign) -> Found:
     for index, value in enumerate(campaign.categories):
         if wrong := category_problem(value, campaign.cattax):
             yield f"categories[{index}]", f"{show(value)} {wrong}"
-    for name in Targeting.__struct_fields__:
-        yield from targeting_problems(name, getattr(campaign.targeting, name), f"targeting.{name}")
+    for name, empty in _NO_RULES:
+        if (rule := getattr(campaign.targeting, name)) != empty:
+            yield from targeting_problems(name, rule, f"targeting.{name}")
     for index, creative in enumerate(campaign.creatives):
         yield from creative_problems(creative, f"creatives[{index}]")
     yield from _reach_problems(campaign)

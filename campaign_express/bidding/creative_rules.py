@@ -17,6 +17,8 @@ _URL = re.compile(r"^https?://[^\s/]+")
 _MIME = re.compile(r"^(video|audio)/[a-z0-9.+-]+$")
 _INSECURE = re.compile(r"""(?:\b(?:src|srcset|data|poster)\s*=\s*|\burl\(\s*)["']?http://""", re.IGNORECASE)
 
+_A = {"banner": "a banner", "video": "a video", "audio": "an audio ad", "native": "a native ad"}
+
 
 def creative_problems(creative: Creative, path: str) -> Found:
     """Problems of one creative: fields that its media needs, and resources that are not https though it says secure."""
@@ -41,12 +43,12 @@ def creative_problems(creative: Creative, path: str) -> Found:
 def _size_problems(creative: Creative, path: str) -> Found:
     for side in ("w", "h"):
         if getattr(creative, side) == 0:
-            yield join(path, side), f"is missing: a {creative.media.value} has a size"
+            yield join(path, side), f"is missing: {_A[creative.media.value]} has a size"
 
 
 def _url_problems(path: str, url: str, needed_by: str) -> Found:
     if not url:
-        yield path, f"is missing: a {needed_by} needs it"
+        yield path, f"is missing: {_A[needed_by]} needs it"
     elif not _URL.match(url):
         yield path, f"{show(url)} is not a URL"
 
@@ -66,11 +68,11 @@ def _stream(creative: Creative, path: str) -> Found:
     yield from _url_problems(join(path, "asset"), creative.asset, kind)
     match = _MIME.match(creative.mime)
     if not creative.mime:
-        yield join(path, "mime"), f"is missing: a {kind} needs it"
+        yield join(path, "mime"), f"is missing: {_A[kind]} needs it"
     elif match is None or match[1] != kind:
         yield join(path, "mime"), f"{show(creative.mime)} is not the MIME type of a {kind} file"
     if creative.duration == 0:
-        yield join(path, "duration"), f"is missing: a {kind} has a length in seconds"
+        yield join(path, "duration"), f"is missing: {_A[kind]} has a length in seconds"
     elif creative.skippable and not 0 <= creative.skip_after < creative.duration:
         yield (
             join(path, "skip_after"),
