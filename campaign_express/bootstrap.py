@@ -6,7 +6,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from campaign_express.adapters.enrichment import LocalEnricher
-from campaign_express.adapters.onnx import OnnxScorer
+from campaign_express.adapters.onnx import OnnxScorer, parse_options
 from campaign_express.bidder import Bidder
 from campaign_express.bidding.catalog import load_catalog
 from campaign_express.bidding.currency import load_rates
@@ -48,6 +48,7 @@ def build_bidder(settings: Settings, catalog: Catalog | None = None) -> Bidder:
             Path(settings.model_file) if settings.model_file else packaged("models/seed.onnx"),
             settings.accelerator,
             settings.require_accelerator,
+            provider_options=parse_options(settings.npu_options),
         ),
         enricher=LocalEnricher(
             geoip_file=settings.geoip_file,
