@@ -50,6 +50,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     max_queue: Positive = 1024  # requests waiting; beyond it they are shed
     max_body_bytes: Positive = 262_144
     max_decompressed_bytes: Positive = 1_048_576
+    request_timeout_ms: Positive = 500  # the gateway answers no-bid after this long, whatever an agent does
     tmax_reserve_ms: Annotated[int, Meta(ge=0)] = 10  # kept back for the network and encoding
     keep_alive_s: Positive = 75
     connection_max_answers: Annotated[int, Meta(ge=0)] = 0  # close a connection after this many answers, 0 = never

@@ -1,0 +1,353 @@
+"""From single requests to batches for agents and back: the gateway's queue and its links to the agents of the cell.
+
+Rules
+- Whatever has queued while the agents were busy goes out as one batch: no timer, no minimum, at most `max_batch`.
+- An agent with nothing in hand comes before one with something, and the most recently idle comes first (warm caches,
+  larger batches). An agent holds at most `batches_in_flight` batches.
+- The queue is bounded: beyond `max_queue` a request is shed at once, so that latency stays bounded under overload.
+- A dying agent's batch is sent once more to another agent if time is left. Else its requests get a no-bid.
+- Every request is answered within `timeout_ms`, whatever an agent does. `tmax` is the agent's business: it decodes it.
+- Nothing here parses a request. All of it runs in one event loop; nothing is locked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from typing import NamedTuple, cast
+
+from campaign_express import frames
+from campaign_express.frames import HEADER, Answer, Ask, Batch, Reply
+from campaign_express.gateway.meters import Meters
+from campaign_express.openrtb.nobid import NoBidReason
+
+logger = logging.getLogger(__name__)
+
+NO_AGENT = Answer(204, b"", NoBidReason.NO_AGENT.index)
+LATE = Answer(204, b"", NoBidReason.TIMEOUT.index)
+SHED = Answer(204, b"", NoBidReason.SHED.index)
+FAILED = Answer(204, b"", NoBidReason.TECHNICAL_ERROR.index)
+
+SWEEP_S = 0.05  # how often deadlines are looked at
+HEARTBEAT_NS = 1_000_000_000  # an idle agent is asked for its catalogue version this often
+BACKOFF_S, BACKOFF_MAX_S = 0.01, 0.25  # between attempts to reach an agent
+
+Waiting = tuple[Ask, "asyncio.Future[Answer]"]
+
+
+class Sent(NamedTuple):
+    """A batch in an agent's hands."""
+
+    waiting: list[Waiting]
+    sent_ns: int
+    retried: bool
+
+
+class AgentPool:
+    """The queue before the agents. `submit` is the hot path: about 2 µs a request, batching included."""
+
+    def __init__(
+        self, meters: Meters, *, max_batch: int, batches_in_flight: int, max_queue: int, timeout_ms: int
+    ) -> None:
+        self._meters = meters
+        self._counters = meters.counters
+        self._max_batch = max_batch
+        self._max_queue = max_queue
+        self._timeout_ns = timeout_ms * 1_000_000
+        self._loop = asyncio.get_running_loop()
+        self._queue: deque[Waiting] = deque()
+        self._retries: deque[list[Waiting]] = deque()
+        # _idle[n]: links with n batches in hand, the one that came last at the end. Dicts, as ordered sets.
+        self._idle: list[dict[AgentLink, None]] = [{} for _ in range(batches_in_flight)]
+        self._links: set[AgentLink] = set()
+        self._keepers: list[asyncio.Task[None]] = []
+        self._pump_scheduled = False
+        self._sweeper = self._loop.call_later(SWEEP_S, self._sweep)
+
+    # Life
+
+    def connect(self, path: str) -> None:
+        """Keep a link to the agent that listens at the Unix socket `path`, reconnecting for ever."""
+        self._keepers.append(self._loop.create_task(self._keep(path)))
+
+    def close(self) -> None:
+        """Let go of the agents. What is still waiting is answered no-bid."""
+        self._sweeper.cancel()
+        for keeper in self._keepers:
+            keeper.cancel()
+        for link in list(self._links):
+            link.close()
+
+    @property
+    def live(self) -> int:
+        """Agents that can be given work."""
+        return len(self._links)
+
+    @property
+    def queued(self) -> int:
+        return len(self._queue) + sum(map(len, self._retries))
+
+    @property
+    def in_flight(self) -> int:
+        """Requests in agents' hands."""
+        return sum(len(sent.waiting) for link in self._links for sent in link.pending)
+
+    @property
+    def catalog_version(self) -> int:
+        """The oldest version that an agent still bids with; 0 while there is no agent."""
+        return min((link.catalog_version for link in self._links), default=0)
+
+    # Requests
+
+    def submit(self, ask: Ask) -> asyncio.Future[Answer] | None:
+        """The answer to come, or None for a no-bid at once (queue full, or no agent). Counts the outcome either way."""
+        queue = self._queue
+        if len(queue) >= self._max_queue or not self._links:
+            self._refuse()
+            return None
+        future = self._loop.create_future()
+        queue.append((ask, future))
+        if not self._pump_scheduled:
+            # Not at once: requests of other connections that are readable in this turn of the loop join the batch.
+            self._pump_scheduled = True
+            self._loop.call_soon(self._pump)
+        return future
+
+    def _refuse(self) -> None:
+        if self._links:
+            self._counters.shed += 1
+            self._counters.outcomes[SHED.reason] += 1
+        else:
+            self._counters.outcomes[NO_AGENT.reason] += 1
+
+    def _pump(self) -> None:
+        self._pump_scheduled = False
+        queue, retries, most = self._queue, self._retries, self._max_batch
+        while queue or retries:
+            link = self._next_link()
+            if link is None:
+                return
+            if retries:
+                self._send(link, retries.popleft(), True)
+            elif len(queue) <= most:
+                batch = list(queue)
+                queue.clear()
+                self._send(link, batch, False)
+            else:
+                self._send(link, [queue.popleft() for _ in range(most)], False)
+
+    def _next_link(self) -> AgentLink | None:
+        for level in self._idle:
+            if level:
+                return level.popitem()[0]
+        return None
+
+    def _send(self, link: AgentLink, batch: list[Waiting], retried: bool) -> None:
+        counters, now = self._counters, time.monotonic_ns()
+        counters.batches += 1
+        counters.batch_size.observe(len(batch))
+        observe = counters.queue_time.observe
+        for ask, _ in batch:
+            observe(now - ask.arrival_ns)
+        link.send(Sent(batch, now, retried))
+        self._offer(link)
+
+    def _offer(self, link: AgentLink) -> None:
+        """Put a link where it belongs by the batches in its hands."""
+        held = len(link.pending)
+        if held < len(self._idle):
+            self._idle[held][link] = None
+
+    def _withdraw(self, link: AgentLink) -> None:
+        for level in self._idle:
+            level.pop(link, None)
+
+    # What links tell
+
+    def link_up(self, link: AgentLink) -> None:
+        self._links.add(link)
+        self._offer(link)
+        self._pump()
+
+    def replied(self, link: AgentLink, sent: Sent, reply: Reply) -> None:
+        """Give each answer to the one who waits for it, and the agent its next batch."""
+        self._withdraw(link)
+        self._offer(link)
+        waiting, answers = sent.waiting, reply.answers
+        if self._queue or self._retries:
+            self._pump()  # before the answers are handed out: the agent works meanwhile
+        if not waiting:
+            return  # a heartbeat
+        if len(answers) != len(waiting):
+            logger.error("agent gave %d answers to %d requests", len(answers), len(waiting), extra={"agent": link.path})
+            self._answer_all(waiting, FAILED)
+            return
+        counters = self._counters
+        outcomes, price = counters.outcomes, counters.price
+        counters.busy_ns += reply.timings.total
+        counters.decision_time.observe(reply.timings.total)
+        if reply.timings.inference:
+            counters.inference_time.observe(reply.timings.inference)
+        for (_, future), answer in zip(waiting, answers, strict=False):
+            outcomes[answer.reason] += 1
+            for micros in answer.prices:
+                price.observe(micros)
+                counters.bids += 1
+            if answer.reason == LATE.reason:
+                counters.late += 1
+            if not future.done():  # the client may have gone
+                future.set_result(answer)
+
+    def link_lost(self, link: AgentLink) -> None:
+        """Send its batches to another agent, once; answer what cannot be sent again."""
+        self._withdraw(link)
+        if link in self._links:
+            self._links.discard(link)
+            logger.warning("agent lost", extra={"agent": link.path, "batches": len(link.pending), "live": self.live})
+        for sent in link.pending:
+            waiting = [w for w in sent.waiting if not w[1].done()]
+            if not waiting:
+                continue
+            if sent.retried or not self._links:
+                self._answer_all(waiting, NO_AGENT)
+            else:
+                in_time = time.monotonic_ns() - self._timeout_ns
+                self._answer_all([w for w in waiting if w[0].arrival_ns < in_time], LATE)
+                again = [w for w in waiting if w[0].arrival_ns >= in_time]
+                if again:
+                    self._counters.retried += len(again)
+                    self._retries.append(again)
+        link.pending.clear()
+        if not self._links:
+            self._drop_queue()
+        self._pump()
+
+    def _drop_queue(self) -> None:
+        for batch in self._retries:
+            self._answer_all(batch, NO_AGENT)
+        self._answer_all(list(self._queue), NO_AGENT)
+        self._retries.clear()
+        self._queue.clear()
+
+    def _answer_all(self, waiting: list[Waiting], answer: Answer) -> None:
+        for _, future in waiting:
+            if not future.done():
+                self._counters.outcomes[answer.reason] += 1
+                if answer is LATE:
+                    self._counters.late += 1
+                future.set_result(answer)
+
+    # Time
+
+    def _sweep(self) -> None:
+        """Answer what has waited too long, give up agents that do not answer, and ask idle ones how they are."""
+        self._sweeper = self._loop.call_later(SWEEP_S, self._sweep)
+        now = time.monotonic_ns()
+        expired = now - self._timeout_ns
+        queue = self._queue
+        late: list[Waiting] = []
+        while queue and queue[0][0].arrival_ns < expired:
+            late.append(queue.popleft())
+        while self._retries and all(ask.arrival_ns < expired for ask, _ in self._retries[0]):
+            late += self._retries.popleft()
+        self._answer_all(late, LATE)
+        for link in list(self._links):
+            if link.pending:
+                if link.pending[0].sent_ns < expired:
+                    logger.error("agent does not answer", extra={"agent": link.path})
+                    link.close()
+            elif now - link.heard_ns > HEARTBEAT_NS:
+                link.send(Sent([], now, False))
+                self._withdraw(link)
+                self._offer(link)
+        self._meters.gauges.catalog_version = self.catalog_version
+
+    async def _keep(self, path: str) -> None:
+        backoff, first = BACKOFF_S, True
+        while True:
+            try:
+                _, link = await self._loop.create_unix_connection(lambda: AgentLink(self, path), path)
+            except OSError:
+                await asyncio.sleep(backoff)
+                backoff = min(backoff * 1.5, BACKOFF_MAX_S)
+                continue
+            if await link.greeted:
+                backoff = BACKOFF_S
+                self._counters.agent_restarts += not first
+                first = False
+            await link.lost
+            await asyncio.sleep(BACKOFF_S)
+
+
+class AgentLink(asyncio.Protocol):
+    """One agent's Unix socket: batches out, replies in, in order. Up once the agent has sent its greeting.
+
+    The greeting is a `Reply` without answers. An agent that hangs accepts connections (its kernel does) but greets
+    nobody, so it is given no work.
+    """
+
+    def __init__(self, pool: AgentPool, path: str) -> None:
+        loop = asyncio.get_running_loop()
+        self.path = path
+        self.pending: deque[Sent] = deque()
+        self.catalog_version = 0
+        self.heard_ns = 0
+        self.greeted: asyncio.Future[bool] = loop.create_future()
+        self.lost: asyncio.Future[None] = loop.create_future()
+        self._pool = pool
+        self._transport: asyncio.Transport | None = None
+        self._parts: list[bytes] = []  # of the message that is not complete yet
+        self._have = 0
+        self._need = HEADER.size
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+
+    def close(self) -> None:
+        """Break the link; `connection_lost` follows and sees to what was pending."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def send(self, sent: Sent) -> None:
+        assert self._transport is not None
+        self.pending.append(sent)
+        payload = frames.encode(Batch([ask for ask, _ in sent.waiting]))
+        self._transport.write(HEADER.pack(len(payload)) + payload)
+
+    def data_received(self, data: bytes) -> None:
+        self._parts.append(data)
+        self._have += len(data)
+        if self._have < self._need:
+            return  # a long reply comes in pieces: joined once, when whole
+        buffer = data if len(self._parts) == 1 else b"".join(self._parts)
+        at, size = 0, len(buffer)
+        while size - at >= HEADER.size:
+            end = at + HEADER.size + HEADER.unpack_from(buffer, at)[0]
+            if end > size:
+                self._need = end - at
+                break
+            self._replied(frames.decode_reply(memoryview(buffer)[at + HEADER.size : end]))
+            at = end
+        else:
+            self._need = HEADER.size
+        rest = buffer[at:]
+        self._parts = [rest] if rest else []
+        self._have = len(rest)
+
+    def _replied(self, reply: Reply) -> None:
+        self.catalog_version = reply.catalog_version
+        self.heard_ns = time.monotonic_ns()
+        if not self.greeted.done():
+            self.greeted.set_result(True)
+            self._pool.link_up(self)
+        else:
+            self._pool.replied(self, self.pending.popleft(), reply)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if not self.greeted.done():
+            self.greeted.set_result(False)
+        self._pool.link_lost(self)
+        if not self.lost.done():
+            self.lost.set_result(None)

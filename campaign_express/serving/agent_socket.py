@@ -1,0 +1,114 @@
+"""An agent's end of the Unix socket: reads batches, lets the bidder answer, writes replies. Imports no ray.
+
+One thread serves one connection; an agent has one gateway, so there is one such thread but for the moment of a
+reconnection. The bidder is called under a lock, which makes `explain` (called by Ray in another thread) safe too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import socket
+import threading
+import time
+from typing import Any, Protocol
+
+from campaign_express import frames
+from campaign_express.frames import HEADER, Answer, Ask, Reply, Timings
+from campaign_express.openrtb.nobid import NoBidReason
+
+logger = logging.getLogger(__name__)
+
+FAILED = Answer(204, b"", NoBidReason.TECHNICAL_ERROR.index)
+BUFFER = 1 << 18
+MESSAGE_LIMIT = 1 << 30  # a longer length is not ours
+
+
+class Answering(Protocol):
+    """The part of `bidder.Bidder` that an agent uses on the data path."""
+
+    catalog_version: int
+
+    def answer(self, asks: list[Ask], now_ns: int, wall_ms: int) -> Reply: ...
+
+    def explain(self, body: bytes, exchange: str, wall_ms: int) -> dict[str, Any]: ...
+
+
+class AgentSocket:
+    """Serves `bidder` at the Unix socket `path`. Construct it when the bidder is warm: listening means ready."""
+
+    def __init__(self, bidder: Answering, path: str) -> None:
+        self.bidder = bidder
+        self.path = path
+        self.batches = 0
+        self.requests = 0
+        self.failures = 0
+        self._lock = threading.Lock()
+        # Bound under another name and renamed: whoever connects to `path` finds a socket that listens, and a stale file
+        # of a predecessor is replaced in one step.
+        temporary = f"{path}.{os.getpid()}"
+        self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        self._listener.bind(temporary)
+        self._listener.listen(4)
+        os.rename(temporary, path)
+        threading.Thread(target=self._accept, name="agent-accept", daemon=True).start()
+
+    def close(self) -> None:
+        """Stop listening and remove the socket file. Open connections end with the process."""
+        self._listener.close()
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.path)
+
+    def explain(self, body: bytes, exchange: str) -> dict[str, Any]:
+        with self._lock:
+            return self.bidder.explain(body, exchange, int(time.time() * 1000))
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                connection, _ = self._listener.accept()
+            except OSError:
+                return  # closed
+            threading.Thread(target=self._serve, args=(connection,), name="agent-serve", daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        try:
+            with connection, connection.makefile("rb", buffering=BUFFER) as stream:
+                with self._lock:  # a bidder that hangs greets nobody, so that no gateway counts on it
+                    greeting = Reply([], Timings(), self.bidder.catalog_version)
+                _send(connection, greeting)
+                while header := stream.read(HEADER.size):
+                    if len(header) < HEADER.size or (size := HEADER.unpack(header)[0]) > MESSAGE_LIMIT:
+                        return
+                    payload = stream.read(size)
+                    if len(payload) < size:
+                        return
+                    _send(connection, self._reply(frames.decode_batch(payload).asks))
+        except OSError:
+            pass  # the gateway has gone; the next one connects anew
+        except Exception:
+            logger.exception("connection to the gateway failed")
+
+    def _reply(self, asks: list[Ask]) -> Reply:
+        bidder = self.bidder
+        if not asks:  # a heartbeat
+            return Reply([], Timings(), bidder.catalog_version)
+        self.batches += 1
+        self.requests += len(asks)
+        try:
+            with self._lock:
+                return bidder.answer(asks, time.monotonic_ns(), int(time.time() * 1000))
+        except Exception:
+            # `answer` never raises; should it, the agent and the other batches live on.
+            self.failures += 1
+            if self.failures & (self.failures - 1) == 0:  # 1st, 2nd, 4th, ...: a storm must not fill the log
+                logger.exception("deciding a batch failed", extra={"failures": self.failures})
+            return Reply([FAILED] * len(asks), Timings(), bidder.catalog_version)
+
+
+def _send(connection: socket.socket, reply: Reply) -> None:
+    payload = frames.encode(reply)
+    connection.sendall(HEADER.pack(len(payload)) + payload)

@@ -1,0 +1,41 @@
+"""A bidder that bids on everything at once, or does what the exchange's name says. For tests of the cell alone."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from campaign_express.config import Settings
+from campaign_express.frames import Answer, Ask, Reply, Timings
+
+BODY = b'{"id":"x","seatbid":[{"bid":[{"id":"1","impid":"1","price":1.5}]}],"cur":"USD"}'
+
+
+class FakeBidder:
+    catalog_version = 7
+
+    def warm_up(self) -> None:
+        pass
+
+    def answer(self, asks: list[Ask], now_ns: int, wall_ms: int) -> Reply:
+        started = time.perf_counter_ns()
+        answers = []
+        for ask in asks:
+            if ask.exchange == "slow":
+                time.sleep(0.05)
+            if ask.exchange == "raise":
+                raise RuntimeError("told to")
+            if ask.exchange == "none":
+                answers.append(Answer(204, b"", 5))
+            elif ask.exchange == "echo":
+                answers.append(Answer(200, ask.body, -1, False, (1_000_000,)))
+            else:
+                answers.append(Answer(200, BODY, -1, False, (1_500_000,)))
+        return Reply(answers, Timings(time.perf_counter_ns() - started, 1000), self.catalog_version)
+
+    def explain(self, body: bytes, exchange: str, wall_ms: int) -> dict[str, Any]:
+        return {"bytes": len(body), "exchange": exchange}
+
+
+def build(settings: Settings) -> FakeBidder:
+    return FakeBidder()
