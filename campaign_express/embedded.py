@@ -21,7 +21,7 @@ import subprocess
 import sys
 import sysconfig
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,18 +112,18 @@ SERVERS = {"redis_url": REDIS, "nats_url": NATS}
 _held: dict[Path, int] = {}  # directory -> descriptor of its holders.lock, until `release` or the end of this process
 
 
-def ensure(settings: Settings) -> Settings:
-    """`settings` with `redis_url`, `nats_url` and `notice_keys` filled in, once the servers behind them answer.
+def ensure(settings: Settings, only: Sequence[str] = ("redis_url", "nats_url", "notice_keys")) -> Settings:
+    """`settings` with the fields of `only` filled in where they are empty, once the servers behind them answer.
 
     Raises PortTaken when another program has a server's port, and Unavailable when a server does not come up (its last
     log lines are in the message). Blocks up to half a minute; to be called before an event loop serves anybody.
     """
     filled: dict[str, Any] = {}
     for field, server in SERVERS.items():
-        if not getattr(settings, field):
+        if field in only and not getattr(settings, field):
             port = _start_or_join(server, _directory(settings, server), getattr(settings, server.setting))
             filled[field] = server.url.format(port=port)
-    if not settings.notice_keys:
+    if "notice_keys" in only and not settings.notice_keys:
         filled["notice_keys"] = Secret(_notice_key(_data_dir(settings)))
     return msgspec.structs.replace(settings, **filled)
 
@@ -141,6 +141,18 @@ def release(settings: Settings, wait_s: float = supervise.STOP_S + 5.0) -> bool:
     return True
 
 
+def with_notice_key(settings: Settings) -> Settings:
+    """`settings` with a key that signs: the configured one, else this data_dir's own, else one for this process.
+
+    For commands that decide offline: they start and write nothing.
+    """
+    if settings.notice_keys:
+        return settings
+    path = _data_dir(settings) / NOTICE_KEY_FILE
+    text = path.read_text().strip() if path.exists() else _new_key()
+    return msgspec.structs.replace(settings, notice_keys=Secret(text))
+
+
 def running(settings: Settings) -> dict[str, int]:
     """Ports of the servers that run for this data_dir, by the names `redis` and `nats`."""
     found: dict[str, int] = {}
@@ -150,6 +162,12 @@ def running(settings: Settings) -> dict[str, int]:
         if state is not None and _supervised(directory):
             found[server.name] = state["port"]
     return found
+
+
+def supervisors(settings: Settings) -> list[int]:
+    """Pids of the supervisors for this data_dir: they belong to all their holders, whoever started them."""
+    states = [_state(directory) for directory in _directories(settings) if _supervised(directory)]
+    return [int(state["supervisor"]) for state in states if state is not None]
 
 
 def _data_dir(settings: Settings) -> Path:
@@ -240,7 +258,7 @@ def _wait_ready(server: Server, directory: Path) -> int:
             break
         time.sleep(0.02)
     log = directory / supervise.LOG
-    raise Unavailable(f"the embedded {server.name} server did not start; its log {log} ends:\n{_tail(log)}")
+    raise Unavailable(f"the embedded {server.name} server did not start; its log {log} ends:\n{tail(log)}")
 
 
 def _supervised(directory: Path) -> bool:
@@ -290,7 +308,8 @@ def _command_of(pid: int) -> list[str]:
         return []
 
 
-def _tail(log: Path, lines: int = 8) -> str:
+def tail(log: Path, lines: int = 8) -> str:
+    """The last lines of a log file."""
     try:
         return "\n".join(log.read_text(errors="replace").splitlines()[-lines:])
     except OSError:
@@ -324,8 +343,12 @@ def _notice_key(data_dir: Path) -> str:
         if not path.exists():
             descriptor = os.open(path.with_suffix(".new"), os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             with os.fdopen(descriptor, "w") as file:
-                file.write(f"{secrets.token_hex(4)}:{secrets.token_hex(32)}\n")
+                file.write(_new_key() + "\n")
                 file.flush()
                 os.fsync(file.fileno())
             path.with_suffix(".new").replace(path)
         return path.read_text().strip()
+
+
+def _new_key() -> str:
+    return f"{secrets.token_hex(4)}:{secrets.token_hex(32)}"

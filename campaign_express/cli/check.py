@@ -1,0 +1,64 @@
+"""`check-config`: everything that can be known to be wrong with a configuration, without starting anything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.table import Table
+
+from campaign_express import embedded
+from campaign_express.cli.common import config_path, stdout
+from campaign_express.config import PREFIX, Secret, Settings
+from campaign_express.errors import CampaignExpressError, ConfigError, Problems
+
+
+def check_config(
+    file: Annotated[
+        Path | None, typer.Argument(exists=True, dir_okay=False, show_default="serve_config.yaml where it exists")
+    ] = None,
+) -> None:
+    """Check a Serve configuration with the environment's settings, and every file that they name; list the settings."""
+    from campaign_express import serve_file
+
+    path = config_path(file)
+    settings = serve_file.settings(path)
+    problems = _problems(settings)
+    if problems:
+        raise ConfigError("Settings that cannot be used:", problems)
+    stdout.print(_table(settings, f"{path or 'defaults'}: no problem found"))
+
+
+def _problems(settings: Settings) -> list[str]:
+    from campaign_express import bootstrap
+    from campaign_express.openrtb.notices import parse_keys
+
+    found: list[str] = []
+
+    def attempt(check: Callable[[], object]) -> None:
+        try:
+            check()
+        except Problems as error:
+            found.extend(error.problems)
+        except (CampaignExpressError, OSError) as error:
+            found.append(str(error))
+
+    if settings.notice_keys:
+        attempt(lambda: parse_keys(settings.notice_keys))
+    if not found:
+        attempt(lambda: bootstrap.build_bidder(embedded.with_notice_key(settings)))
+    return found
+
+
+def _table(settings: Settings, title: str) -> Table:
+    defaults = Settings()
+    table = Table("setting", "value", "environment variable", title=title, title_justify="left")
+    for field in msgspec.structs.fields(Settings):
+        value = getattr(settings, field.name)
+        shown = "(set, not shown)" if field.type is Secret and value else str(value)
+        style = None if value == getattr(defaults, field.name) else "bold"
+        table.add_row(field.name, shown, PREFIX + field.name.upper(), style=style)
+    return table
