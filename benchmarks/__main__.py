@@ -82,7 +82,7 @@ def main() -> int:
             bench = prepare(Path(folder), plan, say)
             figures = measure(bench, options.only or PARTS)
     except (OSError, RuntimeError, ValueError) as error:
-        console.print(f"[red]not measured:[/red] {error}", markup=True, highlight=False)
+        console.print(f"not measured: {error}", style="red", markup=False, highlight=False)
         return 2
     setup = {
         "closed loop": f"{closed_loop.client()}, {plan.connections} connections, {plan.closed_s:g} s",

@@ -9,6 +9,7 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.machine import ROOT
 from benchmarks.processes import Server, free_port
 
 START_S = 180.0
@@ -60,7 +61,8 @@ class Running:
             port=port, serve_port=free_port(), settings=settings, answer_bytes=answer_bytes
         ).split()
         module, *options = arguments
-        environment = dict(target.environment)
+        # Ray's workers have no working directory in their path.
+        environment = {**target.environment, "PYTHONPATH": str(ROOT)}
         if "RAY_SERVE_ENABLE_HA_PROXY" in environment:
             environment |= _haproxy_places(folder)
         command = [sys.executable, "-m", f"benchmarks.servers.{module}", *options]
@@ -104,7 +106,7 @@ def post(url: str, body: bytes) -> tuple[int, bytes]:
 
 def _haproxy_places(folder: Path) -> dict[str, str]:
     """Files and ports of Serve's HAProxy, away from those of another Serve on this machine."""
-    place = folder / "haproxy"
+    place = folder / "h"  # short: HAProxy's admin socket below it may have 97 bytes, of which Serve takes 57
     place.mkdir(exist_ok=True)
     return {
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(place / "haproxy.cfg"),

@@ -26,7 +26,17 @@ class Behind:
     def __init__(self, settings: dict[str, Any]) -> None:
         from benchmarks.servers.in_process import deciding, ready_bidder
 
-        self._app = deciding(ready_bidder(settings))
+        app = deciding(ready_bidder(settings))
+
+        async def with_lifespan(scope: Any, receive: Any, send: Any) -> None:
+            if scope["type"] != "lifespan":
+                return await app(scope, receive, send)
+            for phase in ("startup", "shutdown"):
+                await receive()
+                await send({"type": f"lifespan.{phase}.complete"})
+            return None
+
+        self._app = with_lifespan
 
     def __serve_build_asgi_app__(self) -> Any:
         return self._app
@@ -76,7 +86,12 @@ def main() -> None:
                 application = cell(settings, options.port, options.agents, folder)
             else:
                 application = behind_serve(settings, options.replicas)
-            serve.run(application, name="bench", route_prefix="/")
+            try:
+                serve.run(application, name="bench", route_prefix="/")
+            except RuntimeError:
+                for name, state in serve.status().applications["bench"].deployments.items():
+                    print(f"{name}: {state.message}", file=sys.stderr)
+                raise
             signal.pause()
         finally:
             serve.shutdown()  # type: ignore[no-untyped-call]
