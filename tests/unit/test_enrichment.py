@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mmdb_writer import MMDBWriter
+from netaddr import IPSet
 
 import campaign_express
 from campaign_express.adapters.enrichment import LocalEnricher
@@ -149,9 +151,7 @@ CITY = {
 @pytest.fixture(scope="module")
 def geoip_file(tmp_path_factory: pytest.TempPathFactory) -> str:
     """A small database of our own, in MaxMind's format."""
-    mmdb_writer = pytest.importorskip("mmdb_writer")
-    netaddr = pytest.importorskip("netaddr")
-    writer = mmdb_writer.MMDBWriter(ip_version=6, database_type="Test-City", ipv4_compatible=True)
+    writer = MMDBWriter(ip_version=6, database_type="Test-City", ipv4_compatible=True)
     for network, record in {
         "203.0.113.0/24": CITY,
         "198.51.100.0/24": {"registered_country": {"iso_code": "DE"}},
@@ -164,7 +164,7 @@ def geoip_file(tmp_path_factory: pytest.TempPathFactory) -> str:
         },
         "192.0.2.128/25": {"country": "US", "location": [], "subdivisions": "x", "city": {"names": 3}},
     }.items():
-        writer.insert_network(netaddr.IPSet([network]), record)
+        writer.insert_network(IPSet([network]), record)
     file = tmp_path_factory.mktemp("geo") / "test.mmdb"
     writer.to_db_file(str(file))
     return str(file)
