@@ -50,11 +50,16 @@ return 1
 
 def redact(url: str) -> str:
     """The url's nodes without user, password and options: what may be logged."""
-    shown = []
-    for part in url.split(","):
-        split = urlsplit(part.strip())
-        shown.append(f"{split.scheme}://{split.netloc.rpartition('@')[2]}{split.path}")
-    return ",".join(shown)
+    return ",".join(_node(part.strip()) for part in url.split(","))
+
+
+def _node(url: str) -> str:
+    try:
+        split = urlsplit(url)
+        port = f":{split.port}" if split.port else ""
+    except ValueError:  # a password that was not percent-encoded may have ended up as the port
+        return "(unreadable url)"
+    return f"{split.scheme}://{split.hostname or ''}{port}{split.path}"
 
 
 def connect(url: str) -> Redis | RedisCluster:

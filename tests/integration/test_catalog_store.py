@@ -278,6 +278,8 @@ def test_urls() -> None:
     assert (
         redact("rediss://user:pw@a.example:1/0?ssl_ca_certs=x,redis://:pw@b:2") == "rediss://a.example:1/0,redis://b:2"
     )
+    for url in ("redis://:p/w@h:1", "redis://u:p#w@h:1", "redis://[::1", "redis://h:1/0?password=p@w"):
+        assert "w" not in CatalogStore(url).where.replace("(unreadable url)", "")
     for url in ("http://pw@x", "", "redis://h:port", "redis://h?socket_timeout=soon"):
         with pytest.raises(ConfigError, match="redis_url") as caught:
             connect(url)
