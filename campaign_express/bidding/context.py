@@ -26,6 +26,25 @@ _UNKNOWN_GEO = GeoFacts()
 # feed, interstitial.
 _PLCMT_OF_PLACEMENT = {1: 1, 2: 4, 3: 4, 4: 4, 5: 3}
 
+# Names of one system in requests, by the one that targeting and `ports.DeviceFacts` use.
+_OS_NAMES = {
+    "mac os x": "macos",
+    "mac os": "macos",
+    "os x": "macos",
+    "iphone os": "ios",
+    "ipados": "ios",
+    "chrome os": "chromeos",
+    "chromium os": "chromeos",
+    "windows nt": "windows",
+    "win32": "windows",
+}
+
+
+def os_name(name: str) -> str:
+    """An operating system's name in our spelling: lower case, one name a system."""
+    name = name.lower()
+    return _OS_NAMES.get(name, name)
+
 
 class Context:
     """One request, normalised. Plain attributes, set once by `build_context`."""
@@ -208,7 +227,7 @@ def build_context(
     if not os and sua is not None and sua.platform is not None:
         os = sua.platform.brand
     if os:
-        c.os = os.lower()
+        c.os = os_name(os)
         c.os_version = device.osv or (
             ".".join(sua.platform.version)
             if sua is not None and sua.platform is not None and sua.platform.version

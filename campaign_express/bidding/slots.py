@@ -141,9 +141,13 @@ def banner_mimes(line: Line) -> tuple[str, ...]:
     return ("text/html", _IMAGE_TYPES.get(ending, "image/jpeg"))
 
 
+# Names in use for types that have another registered name (IANA).
+_MIME_ALIASES = {"image/jpg": "image/jpeg", "audio/mp3": "audio/mpeg", "audio/x-mpeg": "audio/mpeg"}
+
+
 def _mime(name: str) -> str:
     name = name.partition(";")[0].strip().lower()
-    return "image/jpeg" if name == "image/jpg" else name
+    return _MIME_ALIASES.get(name, name)
 
 
 def mime(lines: Lines) -> AllowSlot:

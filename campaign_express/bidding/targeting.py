@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from campaign_express.bidding.bitmaps import ManyValues, Memo, OneValue
-from campaign_express.bidding.context import Context
+from campaign_express.bidding.context import Context, os_name
 from campaign_express.bidding.lines import Lines
 from campaign_express.bidding.model import Campaign, Circle, Inventory, Match, Targeting
 from campaign_express.openrtb.iso3166 import country_alpha3
@@ -65,7 +65,7 @@ country = _one("country", "country", country_alpha3)
 bundle = _one("bundle", "bundle")
 publisher = _one("publisher", "publisher", str)
 metro = _one("metro", "metro", str)
-os = _one("os", "os")
+os = _one("os", "os", os_name)
 make = _one("make", "make")
 carrier = _one("carrier", "carrier")
 language = _one("language", "language")
@@ -285,7 +285,7 @@ def os_version(lines: Lines) -> Allow | None:
     for campaign, _, mask in lines.campaigns:
         for bound in campaign.targeting.os_version:
             low = version_number(bound.min) if bound.min else ()
-            rules[bound.os.lower()].append((low, version_number(bound.max) if bound.max else None, mask))
+            rules[os_name(bound.os)].append((low, version_number(bound.max) if bound.max else None, mask))
     if not rules:
         return None
     everything = lines.everything

@@ -176,6 +176,7 @@ CASES: list[tuple[NoBidReason, Campaign, dict[str, Any], dict[str, Any]]] = [
     ),
     (NoBidReason.DEVICE_TYPE, wanting(device_type=IntMatch(exclude=(3,))), {}, device(devicetype=3)),
     (NoBidReason.OS, wanting(os=Match(include=("iOS",))), device(os="ios"), device(os="Android")),
+    (NoBidReason.OS, wanting(os=Match(include=("macOS",))), device(os="Mac OS X"), device(os="iPadOS")),
     (NoBidReason.OS, wanting(os=Match(include=("android",))), device(sua={"platform": {"brand": "Android"}}), {}),
     (
         NoBidReason.OS_VERSION,
@@ -337,7 +338,12 @@ CASES: list[tuple[NoBidReason, Campaign, dict[str, Any], dict[str, Any]]] = [
     ),
     (NoBidReason.API, campaign("c", video(api=(7,))), {"imp": video_imp(api=[2, 7])}, {"imp": video_imp(api=[2])}),
     (NoBidReason.MIME, campaign("c", video()), {"imp": video_imp()}, {"imp": [imp(video={"mimes": ["video/webm"]})]}),
-    (NoBidReason.MIME, campaign("c", audio()), {"imp": audio_imp()}, {"imp": [imp(audio={"mimes": ["audio/ogg"]})]}),
+    (
+        NoBidReason.MIME,
+        campaign("c", audio()),
+        {"imp": [imp(audio={"mimes": ["audio/MP3"]})]},
+        {"imp": [imp(audio={"mimes": ["audio/ogg"]})]},
+    ),
     (
         NoBidReason.MIME,
         campaign(),
