@@ -16,6 +16,7 @@ from benchmarks import bodies, catalog_gen, closed_loop, figures, report, runs, 
 from benchmarks.figures import PROMISES, Bound, Figure
 from benchmarks.processes import Server, command_line, descendants
 from campaign_express.bidding.catalog import parse_catalog
+from campaign_express.errors import InvalidRequest
 from campaign_express.openrtb.codec import decode_request
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -159,28 +160,32 @@ def test_every_stage_is_timed_where_it_is_called_and_put_back() -> None:
     before = [getattr(*stages._owner(place)) for place in places]
     with stages.timed() as spent:
         during = [getattr(*stages._owner(place)) for place in places]
-        with pytest.raises(Exception, match=r"json|JSON"):
+        with pytest.raises(InvalidRequest):
             getattr(*stages._owner("campaign_express.bidder:decode_request"))(b"{")
     assert all(a is not b for a, b in zip(before, during, strict=True))
     assert before == [getattr(*stages._owner(place)) for place in places]
     assert spent["decode"] > 0
 
 
+ENDS_AN_ORPHAN = """
+import os, sys, time
+from pathlib import Path
+from benchmarks.processes import Server, become_reaper, descendants
+
+become_reaper()
+command = "import subprocess, time; subprocess.Popen(['sleep', '987'], start_new_session=True); time.sleep(987)"
+with Server([sys.executable, "-c", command], {}, Path(sys.argv[1])):
+    while len(descendants(os.getpid())) < 2:
+        time.sleep(0.02)
+    print(*descendants(os.getpid()))
+print(*descendants(os.getpid()))
+"""
+
+
 def test_a_server_is_ended_with_all_that_it_started(tmp_path: Path) -> None:
     """In a process of its own, since ending a target ends every descendant of the benchmark."""
     script = tmp_path / "bench.py"
-    script.write_text(
-        "import os, sys, time\n"
-        "from pathlib import Path\n"
-        "from benchmarks.processes import Server, become_reaper, descendants\n"
-        "become_reaper()\n"
-        'orphan = \'import subprocess, time; subprocess.Popen(["sleep", "987"], start_new_session=True); time.sleep(987)\'\n'
-        "with Server([sys.executable, '-c', orphan], {}, Path(sys.argv[1])) as server:\n"
-        "    while len(descendants(os.getpid())) < 2:\n"
-        "        time.sleep(0.02)\n"
-        "    print(*descendants(os.getpid()))\n"
-        "print(*descendants(os.getpid()))\n"
-    )
+    script.write_text(ENDS_AN_ORPHAN)
     done = subprocess.run(
         [sys.executable, str(script), str(tmp_path / "log")],
         cwd=ROOT,
