@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
+import struct
 import time
 from collections import deque
 from typing import NamedTuple, cast
@@ -34,6 +36,8 @@ SWEEP_S = 0.05  # how often deadlines are looked at
 HEARTBEAT_NS = 1_000_000_000  # an idle agent is asked for its catalogue version this often
 BACKOFF_S, BACKOFF_MAX_S = 0.01, 0.25  # between attempts to reach an agent
 
+_PEER = struct.Struct("3i")  # pid, uid, gid: unix(7), SO_PEERCRED
+
 Waiting = tuple[Ask, "asyncio.Future[Answer]"]
 
 
@@ -51,7 +55,6 @@ class AgentPool:
     def __init__(
         self, meters: Meters, *, max_batch: int, batches_in_flight: int, max_queue: int, timeout_ms: int
     ) -> None:
-        self._meters = meters
         self._counters = meters.counters
         self._max_batch = max_batch
         self._max_queue = max_queue
@@ -84,6 +87,16 @@ class AgentPool:
     def live(self) -> int:
         """Agents that can be given work."""
         return len(self._links)
+
+    @property
+    def pids(self) -> list[int]:
+        """Processes of the live agents."""
+        return [link.pid for link in self._links]
+
+    async def wait_live(self, count: int) -> None:
+        """Returns when `count` agents can be given work."""
+        while self.live < count:  # noqa: ASYNC110  # only at the start, where a few milliseconds are nothing
+            await asyncio.sleep(0.005)
 
     @property
     def queued(self) -> int:
@@ -262,7 +275,6 @@ class AgentPool:
                 link.send(Sent([], now, False))
                 self._withdraw(link)
                 self._offer(link)
-        self._meters.gauges.catalog_version = self.catalog_version
 
     async def _keep(self, path: str) -> None:
         backoff, first = BACKOFF_S, True
@@ -292,6 +304,7 @@ class AgentLink(asyncio.Protocol):
         loop = asyncio.get_running_loop()
         self.path = path
         self.pending: deque[Sent] = deque()
+        self.pid = 0
         self.catalog_version = 0
         self.heard_ns = 0
         self.greeted: asyncio.Future[bool] = loop.create_future()
@@ -304,6 +317,8 @@ class AgentLink(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
+        peer = transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
+        self.pid = _PEER.unpack(peer)[0]
 
     def close(self) -> None:
         """Break the link; `connection_lost` follows and sees to what was pending."""

@@ -61,6 +61,7 @@ class Gauges(Struct):
     in_flight: int = 0
     queued: int = 0
     draining: bool = False
+    resident_bytes: int = 0
 
 
 class Counters(Struct):

@@ -14,48 +14,55 @@ import resource
 import sys
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, cast
 
 import msgspec
 import ray
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from campaign_express import config
+from campaign_express.adapters.redis import CatalogStore
+from campaign_express.bidding.model import Catalog
 from campaign_express.config import Settings
+from campaign_express.errors import CampaignExpressError, ModelError
+from campaign_express.gateway.node import count_model_load_failure
 from campaign_express.serving import logs
 from campaign_express.serving.agent_socket import AgentSocket
 
 logger = logging.getLogger(__name__)
 
-SWITCH_INTERVAL_S = 0.0005  # a catalogue being compiled in another thread must not hold a batch up for the default 5 ms
+SWITCH_INTERVAL_S = 0.0005  # a catalogue compiled in another thread must not hold a batch up for the default 5 ms
+OWN_FACTORY = "campaign_express.bootstrap:build_bidder"
+
+Factory = Callable[[Settings, Catalog | None], Any]
 
 
-def load_factory(name: str) -> Callable[[Settings], Any]:
-    """The function `module:function` that makes a bidder from settings; "" is the product's own."""
-    module, _, attribute = (name or "campaign_express.bootstrap:build_bidder").partition(":")
-    return cast(Callable[[Settings], Any], getattr(importlib.import_module(module), attribute))
+def load_factory(name: str) -> Factory:
+    """The function `module:function` that makes a bidder from settings and a catalogue; "" is the product's own."""
+    module, _, attribute = (name or OWN_FACTORY).partition(":")
+    return cast(Factory, getattr(importlib.import_module(module), attribute))
 
 
 class BiddingAgent:
     """One bidding process of a cell. `path` is its Unix socket, which exists once the agent is warm."""
 
-    def __init__(self, settings: dict[str, Any], path: str, bidder_factory: str = "") -> None:
-        self._settings = config.load(settings)
-        logs.configure(self._settings.log_level, component="agent")
+    def __init__(self, settings: Settings, path: str, bidder_factory: str = "") -> None:
+        logs.configure(settings.log_level, component="agent", agent=Path(path).stem)
         sys.setswitchinterval(SWITCH_INTERVAL_S)
-        self._bidder = load_factory(bidder_factory)(self._settings)
-        self._bidder.warm_up()
         self._stop = threading.Event()
-        if self._settings.redis_url:
-            threading.Thread(target=self._watch_catalog, name="catalog-watch", daemon=True).start()
+        store = CatalogStore(settings.redis_url) if settings.redis_url else None
+        try:
+            self._bidder, known = _make(load_factory(bidder_factory), settings, store)
+            self._bidder.warm_up()
+        except ModelError:
+            count_model_load_failure(Path(path).parent)
+            raise
+        if store is not None:
+            store.watch(self._bidder.replace_catalog, self._stop, known)
         gc.collect()
         gc.freeze()  # what is alive now lives on: later collections need not look at it
         self._socket = AgentSocket(self._bidder, path)
-        logger.info("agent listens", extra={"agent": path, "catalog_version": self._bidder.catalog_version})
-
-    def _watch_catalog(self) -> None:
-        from campaign_express.adapters.redis import CatalogStore
-
-        CatalogStore(self._settings.redis_url).watch(self._bidder.replace_catalog, self._stop)
+        logger.info("agent listens", extra={"catalog_version": self._bidder.catalog_version})
 
     def ready(self) -> int:
         """The agent's pid. Returns when `__init__` has, so a call means: warm and listening."""
@@ -80,16 +87,35 @@ class BiddingAgent:
         return msgspec.json.encode(self._socket.explain(body, exchange))
 
 
+def _make(factory: Factory, settings: Settings, store: CatalogStore | None) -> tuple[Any, int]:
+    """(bidder, version of the published catalogue it bids with; 0: the one of its files)."""
+    published: Catalog | None = None
+    if store is not None:
+        try:
+            published = store.latest()
+        except CampaignExpressError as error:
+            logger.warning("starting with the catalogue of the files", extra={"reason": str(error)})
+    if published is None:
+        return factory(settings, None), 0
+    try:
+        return factory(settings, published), published.version
+    except ModelError:
+        raise
+    except CampaignExpressError as error:
+        # It was accepted when it was published, by another version of the program perhaps. Bidding goes on without it.
+        logger.error("the published catalogue is refused", extra={"reason": str(error)})
+        return factory(settings, None), published.version
+
+
 def create(
-    settings: dict[str, Any], path: str, *, bidder_factory: str, bundle: int, npu: int, num_cpus: float
+    settings: Settings, path: str, *, bidder_factory: str, bundle: int, num_cpus: float
 ) -> ray.actor.ActorHandle[Any]:
     """Start an agent in bundle `bundle` of the caller's placement group. It dies with the caller."""
-    group = ray.util.get_current_placement_group()
     options: dict[str, Any] = {"num_cpus": num_cpus, "max_restarts": -1, "max_task_retries": 0}
-    if npu:
-        options["resources"] = {"npu": npu}
+    if settings.npu_per_agent:
+        options["resources"] = {"npu": settings.npu_per_agent}
+    group = ray.util.get_current_placement_group()
     if group is not None:
-        options["scheduling_strategy"] = ray.util.scheduling_strategies.PlacementGroupSchedulingStrategy(
-            placement_group=group, placement_group_bundle_index=bundle
-        )
-    return ray.remote(BiddingAgent).options(**options).remote(settings, path, bidder_factory)
+        options["scheduling_strategy"] = PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=bundle)
+    actor = ray.remote(BiddingAgent).options(**options).remote(settings, path, bidder_factory)
+    return cast("ray.actor.ActorHandle[Any]", actor)

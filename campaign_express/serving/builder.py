@@ -1,49 +1,84 @@
-"""`serve run serve_config.yaml` starts here: settings in, Serve application out."""
+"""`serve run serve_config.yaml` starts here: settings in, Serve application out.
+
+Secrets never stand in what Serve keeps and its dashboard shows: `args` may not hold any, and each replica reads them
+from its own environment.
+"""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 from ray import serve
 
 from campaign_express import config
-from campaign_express.config import Secret, Settings
+from campaign_express.config import PREFIX, Secret, Settings
+from campaign_express.errors import ConfigError
 from campaign_express.serving.cell import AGENT_CPUS, GATEWAY_CPUS
 from campaign_express.serving.deployment import BidGateway
+
+SECRET_FIELDS = frozenset(f.name for f in msgspec.structs.fields(Settings) if f.type is Secret)
+URL_FIELDS = ("redis_url", "nats_url")
+SHUTDOWN_S = 10.0  # beyond the drain window: uvicorn's stop, agents, embedded servers
 
 
 def app(args: dict[str, Any]) -> serve.Application:
     """The application of serve_config.yaml (`import_path: campaign_express.serving.builder:app`).
 
-    Raises ConfigError with every problem of `args` and the environment at once; unknown names are problems.
+    Without `redis_url` or `nats_url` the embedded server of that kind is started. Raises ConfigError with every problem
+    of `args` and the environment at once; unknown names are problems, and so are secrets in `args`.
     """
-    return build(config.load(args))
+    refuse_secrets(args)
+    settings = config.load(args)
+    absolute = msgspec.structs.replace(settings, data_dir=str(Path(settings.data_dir).absolute()))
+    application: serve.Application = _deployment(absolute).bind(public(absolute), start_embedded=True)
+    return application
 
 
 def build(settings: Settings, bidder_factory: str = "", **options: Any) -> serve.Application:
-    """A cell's deployment from settings. `options` go to the deployment; `bidder_factory` is for tests and benchmarks."""
-    bundle = (
-        {"CPU": AGENT_CPUS, "npu": float(settings.npu_per_agent)} if settings.npu_per_agent else {"CPU": AGENT_CPUS}
-    )
-    deployment = serve.deployment(
-        serve.ingress()(BidGateway),
-        name="BidGateway",
-        max_ongoing_requests=1000,
-        ray_actor_options={"num_cpus": GATEWAY_CPUS},
-        placement_group_bundles=[{"CPU": GATEWAY_CPUS}, *([bundle] * settings.agents_per_cell)],
-        placement_group_strategy="STRICT_PACK",
-        health_check_period_s=1,
-        health_check_timeout_s=10,
-        graceful_shutdown_wait_loop_s=0.1,
-        graceful_shutdown_timeout_s=settings.drain_window_s + 10,
-        max_constructor_retry_count=3,
-    )
-    if options:
-        deployment = deployment.options(**options)
-    return deployment.bind(public(settings), bidder_factory)
+    """A cell from ready settings, without embedded servers: for programs such as tests and benchmarks.
+
+    `bidder_factory` ("module:function") makes the agents' bidder; `options` go to the Serve deployment.
+    """
+    application: serve.Application = _deployment(settings, **options).bind(settings, bidder_factory)
+    return application
+
+
+def _deployment(settings: Settings, **options: Any) -> Any:
+    agent: dict[str, float] = {"CPU": AGENT_CPUS}
+    if settings.npu_per_agent:
+        agent["npu"] = settings.npu_per_agent
+    chosen: dict[str, Any] = {
+        "max_ongoing_requests": 1000,
+        "ray_actor_options": {"num_cpus": GATEWAY_CPUS},
+        "placement_group_bundles": [{"CPU": GATEWAY_CPUS}, *([agent] * settings.agents_per_cell)],
+        "placement_group_strategy": "STRICT_PACK",
+        "health_check_period_s": 1,
+        "health_check_timeout_s": 10,
+        "graceful_shutdown_wait_loop_s": 0.1,
+        "graceful_shutdown_timeout_s": settings.drain_window_s + SHUTDOWN_S,
+        **options,
+    }
+    return serve.deployment(serve.ingress()(BidGateway), name="BidGateway", **chosen)
 
 
 def public(settings: Settings) -> dict[str, Any]:
     """The settings without secrets, as plain values: what may stand in Ray's records and on its dashboard."""
-    return {f.name: getattr(settings, f.name) for f in msgspec.structs.fields(Settings) if f.type is not Secret}
+    values = {name: getattr(settings, name) for name in settings.__struct_fields__ if name not in SECRET_FIELDS}
+    return {name: value for name, value in values.items() if name not in URL_FIELDS or not has_password(value)}
+
+
+def refuse_secrets(args: dict[str, Any]) -> None:
+    """Raises ConfigError for secrets among `args`, naming the environment variable each belongs in."""
+    held = [name for name in args if name in SECRET_FIELDS]
+    held += [name for name in URL_FIELDS if has_password(str(args.get(name) or ""))]
+    if held:
+        problems = [f"args.{name}: holds a secret; set {PREFIX}{name.upper()} in the environment" for name in held]
+        raise ConfigError("Settings that cannot be used:", problems)
+
+
+def has_password(urls: str) -> bool:
+    """Whether one of comma-separated urls carries a password (or a token in a user's place)."""
+    return any("@" in urlsplit(url.strip()).netloc for url in urls.split(","))

@@ -16,53 +16,63 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray.exceptions import RayError
 
+from campaign_express import embedded
 from campaign_express.config import Settings
-from campaign_express.errors import ConfigError, Unavailable
+from campaign_express.errors import CampaignExpressError, ConfigError, Unavailable
 from campaign_express.gateway.batching import AgentPool
+from campaign_express.gateway.grpc import GrpcListener
 from campaign_express.gateway.http import ExchangeApp
 from campaign_express.gateway.listeners import HttpListener
 from campaign_express.gateway.meters import Meters
+from campaign_express.gateway.node import NodeMetrics, sweep
 from campaign_express.serving import agent
+from campaign_express.serving.usage import CpuMeter, memory_share, resident_bytes
 
 logger = logging.getLogger(__name__)
 
 GATEWAY_CPUS, AGENT_CPUS = 0.1, 0.05  # Ray's CPUs are logical: small, so that a laptop holds a cell
 UNIX_PATH_MAX = 107
-AGENT_START_S = 120.0
-GC_THRESHOLD = 20_000  # new containers between young collections; under load 700 would be one every few milliseconds
+LONGEST_NAME = 40  # of a socket file: replica id, agent's number, pid while it is being made
+AGENT_START_S = 180.0
+AGENT_ANSWER_S = 10.0
 DEAD_CELL_S = 30.0  # without a living agent for this long, the cell is replaced
+GC_THRESHOLD = 20_000  # new containers between young collections; the default of 700 is reached every 20 requests
 
 
 def socket_dir(settings: Settings) -> Path:
     """Where the cell's Unix sockets are. Made if absent, for this user only. Raises ConfigError for a path too long."""
     directory = Path(settings.socket_dir or Path(settings.data_dir, "sockets")).absolute()
-    if len(str(directory)) + 40 > UNIX_PATH_MAX:
-        where = "socket_dir" if settings.socket_dir else "data_dir"
+    if len(os.fsencode(directory)) + LONGEST_NAME > UNIX_PATH_MAX:
+        name = "socket_dir" if settings.socket_dir else "data_dir"
         raise ConfigError(
             "Settings that cannot be used:",
-            [
-                f"{where}: {directory} is too long for a Unix socket; set socket_dir to a shorter one"
-            ],
+            [f"{name}: {directory} is too long for a Unix socket; set socket_dir to a shorter one"],
         )
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     return directory
 
 
 class Cell:
-    """One gateway with its agents. `public` are the settings as plain values without secrets, as agents get them."""
+    """One gateway with its agents. To be made in the event loop that serves."""
 
-    def __init__(self, settings: Settings, public: dict[str, Any], cell_id: str, bidder_factory: str = "") -> None:
+    def __init__(
+        self, settings: Settings, cell_id: str, *, bidder_factory: str = "", start_embedded: bool = False
+    ) -> None:
+        """`cell_id` names sockets and metrics; `bidder_factory`: see `agent.load_factory`; `start_embedded`: start the
+        NATS and Valkey servers that `settings` has no urls of."""
         self.settings = settings
         self.id = cell_id
-        self._public = public
         self._factory = bidder_factory
+        self._start_embedded = start_embedded
         self._directory = socket_dir(settings)
         self._paths = [str(self._directory / f"{cell_id}-{n}.sock") for n in range(settings.agents_per_cell)]
         self._agents: list[Any] = []
         self._alive_at = time.monotonic()
+        self._cpu = CpuMeter()
+        self._busy: tuple[int, int] = (time.monotonic_ns(), 0)
         self.meters = Meters(cell_id)
-        self.meters.gauges.agents = settings.agents_per_cell
         self.pool = AgentPool(
             self.meters,
             max_batch=settings.max_batch,
@@ -77,26 +87,34 @@ class Cell:
             connection_max_answers=settings.connection_max_answers,
         )
         self._http: HttpListener | None = None
+        self._grpc: GrpcListener | None = None
+        self._metrics: HttpListener | None = None
+        self._node = NodeMetrics(self.meters, self._directory, self._refresh)
 
     async def start(self) -> None:
         """Returns when every agent is linked and every listener is up. Raises what an agent raised on its start."""
-        s = self.settings
+        await asyncio.to_thread(sweep, self._directory)
+        if self._start_embedded:
+            self.settings = await asyncio.to_thread(embedded.ensure, self.settings)
+        await self._start_agents()
+        await self._start_listeners()
+        gc.collect()
+        gc.freeze()  # a replica holds some 300,000 objects of Ray's: later collections need not look at them
+        gc.set_threshold(GC_THRESHOLD)
+        logger.info("cell listens", extra={"ports": self.ports(), "agents": len(self._paths)})
+
+    async def _start_agents(self) -> None:
         self._agents = [
-            agent.create(
-                self._public,
-                path,
-                bidder_factory=self._factory,
-                bundle=1 + n,
-                npu=s.npu_per_agent,
-                num_cpus=AGENT_CPUS,
-            )
+            agent.create(self.settings, path, bidder_factory=self._factory, bundle=1 + n, num_cpus=AGENT_CPUS)
             for n, path in enumerate(self._paths)
         ]
         await asyncio.wait_for(asyncio.gather(*(a.ready.remote() for a in self._agents)), AGENT_START_S)
         for path in self._paths:
             self.pool.connect(path)
-        while self.pool.live < len(self._paths):
-            await asyncio.sleep(0.005)
+        await asyncio.wait_for(self.pool.wait_live(len(self._paths)), AGENT_START_S)
+
+    async def _start_listeners(self) -> None:
+        s = self.settings
         self._http = HttpListener(
             self.exchange_app,
             s.host,
@@ -104,25 +122,34 @@ class Cell:
             keep_alive_s=s.keep_alive_s,
             count_answers=s.connection_max_answers > 0,
         )
+        self._grpc = GrpcListener(self.pool, self.meters, s.host, s.grpc_port, max_body_bytes=s.max_body_bytes)
+        self._metrics = HttpListener(self._node, s.host, s.metrics_port, keep_alive_s=s.keep_alive_s)
+        await self._node.start()
+        await self._metrics.start()
+        await self._grpc.start()
         await self._http.start()
-        gc.collect()
-        gc.freeze()  # a replica holds some 300,000 objects of Ray's: later collections need not look at them
-        gc.set_threshold(GC_THRESHOLD)
-        logger.info("cell listens", extra={"http_port": self._http.port, "agents": len(self._paths)})
 
     async def drain(self) -> None:
-        """End without losing a request that has reached us, and leave no file behind."""
+        """End without losing a request that has reached us, and leave no process, port or file behind."""
+        window = self.settings.drain_window_s
         self.exchange_app.draining = True
-        if self._http is not None:
-            await self._http.drain(self.settings.drain_window_s)
-            await self._http.stop()
+        leaving = [listener.drain(window) for listener in (self._http, self._grpc) if listener is not None]
+        for result in await asyncio.gather(*leaving, return_exceptions=True):
+            if isinstance(result, BaseException):
+                logger.error("a listener did not drain cleanly", exc_info=result)
+        for listener in (self._http, self._metrics):
+            if listener is not None:
+                await listener.stop()
         self.pool.close()
         for actor in self._agents:
-            with contextlib.suppress(Exception):
+            with contextlib.suppress(RayError, ValueError):
                 ray.kill(actor)
+        await self._node.retire()
         for path in self._paths:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path)
+        if self._start_embedded:
+            await asyncio.to_thread(embedded.release, self.settings)
         logger.info("cell has ended")
 
     def check(self) -> None:
@@ -132,3 +159,60 @@ class Cell:
             self._alive_at = now
         elif now - self._alive_at > DEAD_CELL_S:
             raise Unavailable(f"no agent has lived for {now - self._alive_at:.0f} s")
+
+    # What the operator, Prometheus and the autoscaler ask
+
+    def ports(self) -> dict[str, int]:
+        """Ports that listen, by protocol."""
+        listeners = {"http": self._http, "grpc": self._grpc, "metrics": self._metrics}
+        return {name: listener.port for name, listener in listeners.items() if listener is not None}
+
+    async def explain(self, body: bytes, exchange: str) -> bytes:
+        """An agent's explanation of a bid request, as JSON. Raises InvalidRequest or Unavailable."""
+        for actor in self._agents:
+            try:
+                answer: bytes = await asyncio.wait_for(actor.explain.remote(body, exchange), AGENT_ANSWER_S)
+            except ray.exceptions.RayTaskError as error:
+                if isinstance(error.cause, CampaignExpressError):
+                    raise error.cause from None
+                raise
+            except (RayError, TimeoutError):
+                continue  # this one is being restarted
+            return answer
+        raise Unavailable("no agent lives")
+
+    async def status(self) -> dict[str, Any]:
+        """The cell as an operator wants to see it."""
+        self._refresh()
+        stats = await asyncio.gather(
+            *(asyncio.wait_for(actor.stats.remote(), AGENT_ANSWER_S) for actor in self._agents), return_exceptions=True
+        )
+        return {
+            "cell": self.id,
+            "pid": os.getpid(),
+            "ready": self.exchange_app.not_ready() or "yes",
+            "ports": self.ports(),
+            "queued": self.pool.queued,
+            "in_flight": self.pool.in_flight,
+            "catalog_version": self.pool.catalog_version,
+            "agents": [found if isinstance(found, dict) else {"away": type(found).__name__} for found in stats],
+        }
+
+    def autoscaling_stats(self) -> dict[str, float]:
+        """Shares (0..1) since the last call: the pod's CPU and memory, and the agents' time spent deciding."""
+        now, busy = time.monotonic_ns(), self.meters.counters.busy_ns
+        then, busy_then = self._busy
+        self._busy = now, busy
+        load = (busy - busy_then) / max(1, now - then) / len(self._paths)
+        return {"cpu": self._cpu.share(), "memory": memory_share(), "load": min(1.0, load)}
+
+    def _refresh(self) -> None:
+        gauges, pool = self.meters.gauges, self.pool
+        gauges.catalog_version = pool.catalog_version
+        gauges.live_agents = pool.live
+        gauges.agents = len(self._paths)
+        gauges.connections = self._http.connections if self._http is not None else 0
+        gauges.in_flight = pool.in_flight
+        gauges.queued = pool.queued
+        gauges.draining = self.exchange_app.draining
+        gauges.resident_bytes = resident_bytes([os.getpid(), *pool.pids])

@@ -4,21 +4,36 @@ from __future__ import annotations
 
 from typing import Any
 
+import ray
 from ray import serve
+from ray.exceptions import RayError
+from ray.serve._private.constants import (
+    RAY_SERVE_ENABLE_DIRECT_INGRESS,
+    SERVE_CONTROLLER_NAME,
+    SERVE_NAMESPACE,
+)
 
 from campaign_express import config
+from campaign_express.config import Settings
+from campaign_express.errors import ConfigError
 from campaign_express.serving import logs
 from campaign_express.serving.cell import Cell
+from campaign_express.serving.operator import Guard, operator_app
 
 
 class BidGateway:
     """A replica is a cell. `__init__` returns only when agents are linked and listeners up: returning means RUNNING."""
 
-    async def __init__(self, public: dict[str, Any], bidder_factory: str = "") -> None:
-        settings = config.load(public)
+    async def __init__(  # type: ignore[misc]  # Serve awaits it
+        self, settings: Settings | dict[str, Any], bidder_factory: str = "", start_embedded: bool = False
+    ) -> None:
+        """`settings` as values without secrets are completed from this process's environment; ready ones are taken."""
+        if not isinstance(settings, Settings):
+            settings = config.load(settings)
         cell_id = serve.get_replica_context().replica_id.unique_id
         logs.configure(settings.log_level, component="gateway", cell=cell_id)
-        self._cell = Cell(settings, public, cell_id, bidder_factory)
+        self._cell = Cell(settings, cell_id, bidder_factory=bidder_factory, start_embedded=start_embedded)
+        self._serve_host = await serve_host()
         try:
             await self._cell.start()
         except BaseException:
@@ -26,12 +41,46 @@ class BidGateway:
             raise
 
     def __serve_build_asgi_app__(self) -> Any:
-        return self._cell.exchange_app
+        settings = self._cell.settings
+        guard = Guard(str(settings.operator_token), self._serve_host)
+        return operator_app(self._cell, self._cell.exchange_app, guard, settings.max_body_bytes)
+
+    def reconfigure(self, user_config: dict[str, Any]) -> None:
+        """Change in place what can change without a new cell: `log_level`. Raises ConfigError for anything else."""
+        level = config.load({"log_level": self._cell.settings.log_level, **_only_log_level(user_config)}).log_level
+        logs.set_level(level)
 
     def check_health(self) -> None:
         self._cell.check()
+
+    def record_autoscaling_stats(self) -> dict[str, float]:
+        return self._cell.autoscaling_stats()
+
+    async def status(self) -> dict[str, Any]:
+        """As `/v1/status`, for calls through a Serve handle."""
+        return await self._cell.status()
 
     async def __del__(self) -> None:
         cell = getattr(self, "_cell", None)
         if cell is not None:
             await cell.drain()
+
+
+def _only_log_level(user_config: dict[str, Any]) -> dict[str, Any]:
+    unknown = sorted(set(user_config) - {"log_level"})
+    if unknown:
+        raise ConfigError("user_config that cannot be used:", [f"{name}: not changed in place" for name in unknown])
+    return user_config
+
+
+async def serve_host() -> str | None:
+    """The address that Serve's proxies are bound to; None when it is not known or replicas have ports of their own."""
+    if RAY_SERVE_ENABLE_DIRECT_INGRESS:
+        return None
+    try:
+        controller = ray.get_actor(SERVE_CONTROLLER_NAME, namespace=SERVE_NAMESPACE)
+        options = await controller.get_http_config.remote()
+    except (RayError, ValueError):
+        return None
+    host: str | None = options.host
+    return host

@@ -43,3 +43,8 @@ def configure(level: str, **constant: Any) -> None:
     root.handlers = [handler]
     root.setLevel(level.upper())
     root.propagate = False  # Ray's own handlers would print each line a second time
+
+
+def set_level(level: str) -> None:
+    """Change how much is logged."""
+    logging.getLogger(ROOT).setLevel(level.upper())

@@ -37,5 +37,5 @@ class FakeBidder:
         return {"bytes": len(body), "exchange": exchange}
 
 
-def build(settings: Settings) -> FakeBidder:
+def build(settings: Settings, catalog: object = None) -> FakeBidder:
     return FakeBidder()

@@ -1,0 +1,156 @@
+"""What `:9091/metrics` shows: names, help and buckets of every metric, made from counters when Prometheus asks.
+
+docs/metrics.md describes the same names; a test compares the two. Counters and histograms are those of the whole node
+(all cells that share its ports); gauges carry the cell they describe, since they mean nothing added up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector, CollectorRegistry
+
+from campaign_express.gateway.meters import BID, REFUSALS, Counters, Gauges, Histogram, Snapshot
+from campaign_express.openrtb.nobid import BY_INDEX, NoBidReason
+
+PREFIX = "campaign_express_"
+NANO, MICRO = 1e9, 1e6
+
+_ERRORS = (NoBidReason.TECHNICAL_ERROR, NoBidReason.NO_AGENT)
+
+
+class _Counter(NamedTuple):
+    name: str
+    help: str
+    field: str
+    scale: float = 1.0
+
+
+COUNTERS = (
+    _Counter("batches", "Batches sent to agents.", "batches"),
+    _Counter("retried_requests", "Requests sent again because their agent died.", "retried"),
+    _Counter("late_requests", "Requests whose time had passed before they were decided.", "late"),
+    _Counter("shed_requests", "Requests refused because the queue was full.", "shed"),
+    _Counter("agent_restarts", "Agents that came back after their link was lost.", "agent_restarts"),
+    _Counter("bids", "Bids made; a response may hold several.", "bids"),
+    _Counter("agent_busy_seconds", "Time that agents spent deciding.", "busy_ns", NANO),
+)
+
+
+class _Histogram(NamedTuple):
+    name: str
+    help: str
+    field: str
+    scale: float
+
+
+HISTOGRAMS = (
+    _Histogram("bid_latency_seconds", "From a request's arrival in the gateway to its answer.", "latency", NANO),
+    _Histogram("queue_time_seconds", "From a request's arrival to its batch's departure.", "queue_time", NANO),
+    _Histogram("batch_size_requests", "Requests in a batch.", "batch_size", 1.0),
+    _Histogram("decision_time_seconds", "An agent's time for a batch.", "decision_time", NANO),
+    _Histogram("inference_time_seconds", "The model's time within a batch.", "inference_time", NANO),
+    _Histogram("bid_price_usd_cpm", "Prices of bids, USD CPM.", "price", MICRO),
+)
+
+
+class _Gauge(NamedTuple):
+    name: str
+    help: str
+    field: str
+
+
+GAUGES = (
+    _Gauge("catalog_version", "Version of the catalogue that every agent of the cell bids with.", "catalog_version"),
+    _Gauge("live_agents", "Agents that are linked to their gateway.", "live_agents"),
+    _Gauge("agents", "Agents that the cell should have.", "agents"),
+    _Gauge("connections", "Open connections of exchanges.", "connections"),
+    _Gauge("in_flight_requests", "Requests in agents' hands.", "in_flight"),
+    _Gauge("queued_requests", "Requests waiting for an agent.", "queued"),
+    _Gauge("draining", "1 while the cell is leaving.", "draining"),
+    _Gauge("resident_memory_bytes", "Memory of the gateway and its agents.", "resident_bytes"),
+)
+
+
+def outcome(reason: NoBidReason | None) -> str:
+    """The coarse outcome of a request: `bid`, `no-bid`, `invalid` (the exchange's fault) or `error` (ours)."""
+    if reason is None:
+        return "bid"
+    if reason is NoBidReason.INVALID_REQUEST:
+        return "invalid"
+    return "error" if reason in _ERRORS else "no-bid"
+
+
+class NodeCollector(Collector):
+    """Prometheus families from snapshots: `total` of the node's counters, `gauges` by cell."""
+
+    def __init__(self, total: Counters, gauges: Sequence[tuple[str, Gauges]], model_load_failures: int) -> None:
+        self._total = total
+        self._gauges = gauges
+        self._model_load_failures = model_load_failures
+
+    def collect(self) -> Iterator[Metric]:
+        total = self._total
+        requests = CounterMetricFamily(PREFIX + "requests", "Bid requests by protocol.", labels=["protocol"])
+        requests.add_metric(["http"], total.http_requests)
+        requests.add_metric(["grpc"], total.grpc_requests)
+        yield requests
+        outcomes = CounterMetricFamily(
+            PREFIX + "outcomes", "Bid requests by what came of them.", labels=["outcome", "reason"]
+        )
+        outcomes.add_metric([outcome(None), ""], total.outcomes[BID])
+        for reason in BY_INDEX:
+            outcomes.add_metric([outcome(reason), reason.value], total.outcomes[reason.index])
+        yield outcomes
+        refusals = CounterMetricFamily(
+            PREFIX + "refusals", "HTTP requests that the gateway itself refused.", labels=["status"]
+        )
+        for status, count in zip(REFUSALS, total.refusals, strict=True):
+            refusals.add_metric([str(status)], count)
+        yield refusals
+        failures = CounterMetricFamily(PREFIX + "model_load_failures", "Models that an agent could not load.")
+        failures.add_metric([], self._model_load_failures)
+        yield failures
+        for counter in COUNTERS:
+            family = CounterMetricFamily(PREFIX + counter.name, counter.help)
+            family.add_metric([], getattr(total, counter.field) / counter.scale)
+            yield family
+        for histogram in HISTOGRAMS:
+            yield _family(histogram, getattr(total, histogram.field))
+        for gauge in GAUGES:
+            shown = GaugeMetricFamily(PREFIX + gauge.name, gauge.help, labels=["cell"])
+            for cell, values in self._gauges:
+                shown.add_metric([cell], float(getattr(values, gauge.field)))
+            yield shown
+
+
+def _family(histogram: _Histogram, values: Histogram) -> HistogramMetricFamily:
+    buckets, seen = [], 0
+    for bound, count in zip((*values.bounds, None), values.counts, strict=True):
+        seen += count
+        buckets.append(("+Inf" if bound is None else repr(bound / histogram.scale), seen))
+    family = HistogramMetricFamily(PREFIX + histogram.name, histogram.help)
+    family.add_metric([], buckets, sum_value=values.total / histogram.scale)
+    return family
+
+
+def merge(snapshots: Iterable[Snapshot], retired: Counters | None) -> tuple[Counters, list[tuple[str, Gauges]]]:
+    """Counters of all cells of the node, those that have ended included, and the gauges of those that live."""
+    total, gauges = Counters(), []
+    if retired is not None:
+        total.add(retired)
+    for snapshot in snapshots:
+        total.add(snapshot.counters)
+        gauges.append((snapshot.cell, snapshot.gauges))
+    return total, gauges
+
+
+def expose(collector: NodeCollector, accept: str) -> tuple[bytes, str]:
+    """(body, content type) in the format that the scraper's Accept header asks for."""
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(collector)
+    encoder, content_type = choose_encoder(accept)
+    return encoder(registry), content_type
