@@ -25,6 +25,7 @@ from campaign_express import descendants, embedded, preflight, serve_file, super
 from campaign_express.cli.common import stderr
 from campaign_express.config import PREFIX, Settings
 from campaign_express.errors import Unavailable
+from campaign_express.serving.environment import RAY_ENVIRONMENT
 
 READY_S = 180.0  # a cold first start on two cores takes 15 to 30
 DRAIN_S = 30.0  # beyond the cells' own drain window, for Serve and Ray to end
@@ -84,8 +85,7 @@ def _start(settings: Settings, serve_config: str, data_dir: Path) -> subprocess.
     log.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     config.write_text(serve_config)
     environment = {
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_COLOR_PREFIX": "0",
+        **RAY_ENVIRONMENT,
         **os.environ,
         PREFIX + "DATA_DIR": str(data_dir),
         PREFIX + "REDIS_URL": settings.redis_url,

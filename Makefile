@@ -1,0 +1,64 @@
+# Two commands are enough on a fresh Debian or Ubuntu: `make run` and `make test`. `make help` lists the rest.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-deps
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help install run test lint format bench lock model proto clean
+
+help:  ## List these commands
+	@sed -n 's/^\([a-z-]*\):.*  ## /  make \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
+
+install: $(VENV)/runtime.stamp  ## Make .venv with exactly the locked packages
+
+run: $(VENV)/runtime.stamp  ## Start everything on this machine; Ctrl-C stops it
+	@exec $(BIN)/campaign-express up
+
+test: $(VENV)/dev.stamp  ## Run the whole test suite
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/dev.stamp  ## Check style (ruff) and types (mypy, strict)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/dev.stamp  ## Bring the source into the one format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/dev.stamp  ## Measure, and write benchmarks/results/latest.json and latest.md
+	$(BIN)/python -m benchmarks $(ARGS)
+
+lock: $(VENV)/made.stamp  ## Resolve pyproject.toml anew into the two lock files
+	$(BIN)/python tools/lock.py
+
+model: $(VENV)/dev.stamp  ## Build the model that ships with the project
+	$(BIN)/python -m campaign_express.learning.seed_model campaign_express/data/models/seed.onnx
+
+PROTO := campaign_express/openrtb/proto
+proto: $(VENV)/dev.stamp  ## Generate the protobuf and gRPC modules from openrtb.proto
+	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. $(PROTO)/openrtb.proto
+
+clean:  ## Remove .venv and caches; what a run has stored in var stays
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
+
+# An interrupted step is done again: each leaves its stamp only once it is complete.
+$(VENV)/made.stamp:
+	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) is not installed: sudo apt-get install python3 python3-venv" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: Python 3.11 or newer is needed, and $(PYTHON) is $$($(PYTHON) -V); try make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "error: the venv module of $(PYTHON) is incomplete: sudo apt-get install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	@touch $@
+
+$(VENV)/runtime.stamp: requirements.lock pyproject.toml $(VENV)/made.stamp
+	@echo "installing the locked packages into $(VENV); the first time takes a few minutes"
+	$(PIP) -r requirements.lock
+	$(PIP) --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/dev.stamp: requirements-dev.lock $(VENV)/runtime.stamp
+	$(PIP) -r requirements-dev.lock
+	@touch $@
