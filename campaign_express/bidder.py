@@ -185,10 +185,10 @@ class Bidder:
 
     def _refuse(self, context: Context) -> NoBidReason | None:
         """What makes a whole request not worth deciding: invalid traffic, sellers that may not sell this."""
+        if context.crawler:
+            return NoBidReason.CRAWLER
         device = context.request.device
         if device is not None:
-            if device.ua and self.enricher.device(device.ua).crawler:
-                return NoBidReason.CRAWLER
             ip = device.ip or device.ipv6
             if ip and self.enricher.is_data_center(ip):
                 return NoBidReason.DATA_CENTER

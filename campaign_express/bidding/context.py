@@ -12,7 +12,7 @@ from campaign_express.bidding.model import Exchange, Inventory
 from campaign_express.bidding.money import floor_to_micros
 from campaign_express.bidding.privacy import Consent, PrivacyPolicy, assess, truncate_coordinate, truncate_ip
 from campaign_express.openrtb.iso3166 import country_alpha3
-from campaign_express.openrtb.request import App, BidRequest, Content, Device, Dooh, Geo, Imp, Site
+from campaign_express.openrtb.request import App, BidRequest, Content, Device, Dooh, Geo, Imp, Regs, Site, Source
 from campaign_express.ports import DeviceFacts, Enricher, GeoFacts
 
 # Bits of Slot.kinds.
@@ -55,12 +55,15 @@ class Context:
         "carrier",
         "categories",
         "city",
+        "complete_chain",
         "connection",
         "consent",
         "content",
         "country",
+        "crawler",
         "device_type",
         "domain",
+        "dsa",
         "eid_sources",
         "exchange",
         "exchange_name",
@@ -116,6 +119,9 @@ class Context:
     utc_hour: int
     user_hour: int
     wall_ms: int
+    crawler: bool  # by its user agent
+    complete_chain: bool  # source.schain.complete = 1 (SupplyChain object 1.0)
+    dsa: int  # 0: no disclosure is required (regs.ext.dsa); 1: it is, and the publisher draws it; 2: nobody draws it
 
     @property
     def keywords(self) -> frozenset[str]:
@@ -130,16 +136,20 @@ class Context:
         return frozenset(w.strip().lower() for w in words)
 
     @property
-    def category_groups(self) -> list[tuple[int, tuple[str, ...]]]:
+    def category_groups(self) -> tuple[tuple[int, tuple[str, ...]], ...]:
         """(taxonomy, codes) of the page or app, its sections and its content."""
-        groups: list[tuple[int, tuple[str, ...]]] = []
-        place = self.place
+        place, content = self.place, self.content
+        groups: tuple[tuple[int, tuple[str, ...]], ...] = ()
         if place is not None and not isinstance(place, Dooh):
-            codes = (place.cat or ()) + (place.sectioncat or ()) + (place.pagecat or ())
+            codes = place.cat or ()
+            if place.sectioncat:
+                codes += place.sectioncat
+            if place.pagecat:
+                codes += place.pagecat
             if codes:
-                groups.append((place.cattax or self.exchange.cattax, codes))
-        if self.content is not None and self.content.cat:
-            groups.append((self.content.cattax or self.exchange.cattax, self.content.cat))
+                groups = ((place.cattax or self.exchange.cattax, codes),)
+        if content is not None and content.cat:
+            groups += ((content.cattax or self.exchange.cattax, content.cat),)
         return groups
 
 
@@ -246,6 +256,11 @@ def build_context(
     language = device.language or device.langb
     c.language = language[:2].lower() if language else ""
 
+    c.crawler = facts.crawler
+    source_object = request.source
+    c.complete_chain = source_object is not None and _is_complete(source_object)
+    c.dsa = 0 if request.regs is None else _disclosure_required(request.regs)
+
     if consent.contextual:
         c.ip = truncate_ip(ip) if ip else ""
         c.lat = truncate_coordinate(lat) if lat is not None else None
@@ -268,6 +283,19 @@ def build_context(
     c.utc_hour = _hour_of_week(minutes)
     c.user_hour = _hour_of_week(minutes + offset) if offset is not None else -1
     return c
+
+
+def _is_complete(source: Source) -> bool:
+    chain = source.schain or (source.ext.schain if source.ext is not None else None)
+    return chain is not None and chain.complete == 1
+
+
+def _disclosure_required(regs: Regs) -> int:
+    """regs.ext.dsa: dsarequired 2 and 3 want a disclosure with every bid; pubrender 0: the publisher cannot draw it."""
+    rules = regs.ext.dsa if regs.ext is not None else None
+    if rules is None or (rules.dsarequired or 0) < 2:
+        return 0
+    return 1 if rules.pubrender else 2
 
 
 class Slot:

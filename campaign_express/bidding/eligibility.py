@@ -47,20 +47,31 @@ ANY = BANNER | VIDEO | AUDIO | NATIVE
 REQUEST_FILTERS: tuple[Group, ...] = (
     Group((), (RequestFilter(R.FLIGHT, restrictions.flight),)),
     Group(
-        ("exchange_name",),
+        (
+            "exchange_name",
+            "request.wseat",
+            "request.bseat",
+            "request.bcat",
+            "request.cattax",
+            "request.badv",
+            "request.bapp",
+            "dsa",
+            "consent.contextual",
+            "complete_chain",
+        ),
         (
             RequestFilter(R.PAUSED, restrictions.paused),
             RequestFilter(R.EXCHANGE, restrictions.exchange),
             RequestFilter(R.APPROVAL, restrictions.approval),
+            RequestFilter(R.WANTED_SEAT, restrictions.seat),
+            RequestFilter(R.BLOCKED_CATEGORY, restrictions.blocked_category),
+            RequestFilter(R.BLOCKED_ADVERTISER, restrictions.blocked_advertiser),
+            RequestFilter(R.BLOCKED_APP, restrictions.blocked_app),
+            RequestFilter(R.DSA, restrictions.dsa),
+            RequestFilter(R.PRIVACY, targeting.privacy),
+            RequestFilter(R.SUPPLY_CHAIN, targeting.supply_chain),
         ),
     ),
-    Group((), (RequestFilter(R.WANTED_SEAT, restrictions.seat),)),
-    Group((), (RequestFilter(R.BLOCKED_CATEGORY, restrictions.blocked_category),)),
-    Group((), (RequestFilter(R.BLOCKED_ADVERTISER, restrictions.blocked_advertiser),)),
-    Group((), (RequestFilter(R.BLOCKED_APP, restrictions.blocked_app),)),
-    Group((), (RequestFilter(R.DSA, restrictions.dsa),)),
-    Group((), (RequestFilter(R.PRIVACY, targeting.privacy),)),
-    Group((), (RequestFilter(R.SUPPLY_CHAIN, targeting.supply_chain),)),
     Group(
         ("inventory", "domain", "bundle", "publisher"),
         (
@@ -92,7 +103,7 @@ REQUEST_FILTERS: tuple[Group, ...] = (
         ),
     ),
     Group((), (RequestFilter(R.HOUR, targeting.hour),)),
-    Group((), (RequestFilter(R.CATEGORY, targeting.category),)),
+    Group(("category_groups",), (RequestFilter(R.CATEGORY, targeting.category),)),
     Group((), (RequestFilter(R.KEYWORD, targeting.keyword),)),
     Group((), (RequestFilter(R.SEGMENT, targeting.segment),)),
     Group((), (RequestFilter(R.EID_SOURCE, targeting.eid_source),)),
@@ -114,7 +125,7 @@ SLOT_FILTERS: tuple[SlotFilter, ...] = (
     SlotFilter(R.DURATION, slots.duration, VIDEO | AUDIO),
     SlotFilter(R.SKIPPABLE, slots.skippable, VIDEO),
     SlotFilter(R.PLACEMENT, slots.placement, VIDEO),
-    SlotFilter(R.NATIVE_ASSET, slots.native_asset, NATIVE),
+    SlotFilter(R.NATIVE_ASSET, slots.native_asset, NATIVE),  # the only one that looks at the lines left: see `slot`
 )
 
 # Sees a mask before and after each filter; for explanations.
@@ -137,6 +148,8 @@ class Matcher:
             tuple((reason, allow) for reason, allow, of in slot_filters if allow is not None and of & kinds)
             for kinds in range(16)
         ]
+        self._native_asset = next((allow for reason, allow, _ in slot_filters if reason is R.NATIVE_ASSET), None)
+        self._shapes = Memo(lines.count)
 
     def request(self, c: Context) -> int:
         """Mask of the lines that the request as a whole admits."""
@@ -158,11 +171,28 @@ class Matcher:
         return mask
 
     def slot(self, c: Context, s: Slot, mask: int) -> int:
-        """Those of `mask` that the impression admits."""
-        for _, allow in self._slot_filters[s.kinds]:
-            mask &= allow(c, s, mask)
-            if not mask:
-                return 0
+        """Those of `mask` that the impression admits. Its shape recurs, so what fits the shape is remembered."""
+        imp = s.imp
+        native = imp.native
+        key = (
+            imp.banner,
+            imp.video,
+            imp.audio,
+            native and (native.battr, native.api),
+            s.interstitial,
+            s.rewarded,
+            s.secure,
+        )
+        found = self._shapes.get(key)
+        if found is None:
+            found = self.everything
+            for reason, allow in self._slot_filters[s.kinds]:
+                if reason is not R.NATIVE_ASSET:
+                    found &= allow(c, s, found)
+            self._shapes.put(key, found)
+        mask &= found
+        if native is not None and mask and self._native_asset is not None:
+            mask &= self._native_asset(c, s, mask)
         return mask
 
     def why_not_request(self, c: Context, watch: Watch | None = None) -> R:

@@ -16,6 +16,7 @@ from campaign_express.bidding.features import creative_features
 from campaign_express.bidding.markup import Markup, compile_markup
 from campaign_express.bidding.model import Advertiser, Campaign, Catalog, Creative, GoalType, Media
 from campaign_express.openrtb.notices import NoticeSigner
+from campaign_express.openrtb.response import Bid
 
 SKIPPABLE = 16  # AdCOM creative attribute "Skippable"
 # AdCOM "Creative Subtypes - Audio/Video": VAST 4.0, 4.1 and 4.2 (in-line) by our name of the version, newest first.
@@ -29,6 +30,7 @@ class Line:
         "_markups",
         "advertiser",
         "attr",
+        "bid",
         "bit",
         "campaign",
         "cat",
@@ -56,6 +58,27 @@ class Line:
             {VAST_PROTOCOLS[v]: v for v in versions} if creative.media in (Media.VIDEO, Media.AUDIO) else {}
         )
         self._markups: dict[str, Markup] = {}
+        media = creative.media
+        # What every bid with this line says; copied and completed once a bid.
+        self.bid = Bid(
+            id="",
+            impid="",
+            price=0.0,
+            adid=creative.id,
+            adomain=(advertiser.domain,),
+            bundle=advertiser.bundle or None,
+            cid=campaign.id,
+            crid=creative.id,
+            cat=self.cat,
+            cattax=self.cattax if self.cat else None,
+            attr=self.attr,
+            apis=creative.api,
+            language=creative.language or None,
+            w=creative.w if media in (Media.BANNER, Media.VIDEO) else None,
+            h=creative.h if media in (Media.BANNER, Media.VIDEO) else None,
+            dur=creative.duration or None,
+            mtype=media.mtype,
+        )
 
     def markup(self, vast: str) -> Markup:
         """Compiled when first needed: most lines of a large catalogue never win in one agent."""

@@ -8,7 +8,7 @@ impressions, CPC in USD per click, CPA in USD per conversion. Field names are Op
 from __future__ import annotations
 
 from datetime import datetime
-from enum import Enum
+from enum import StrEnum
 from typing import Annotated
 
 from msgspec import Meta, Struct
@@ -17,7 +17,7 @@ Name = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][
 Micros = Annotated[int, Meta(ge=0, le=10**15)]
 
 
-class Media(Enum):
+class Media(StrEnum):
     """Media kind; `mtype` is OpenRTB 2.6 bid.mtype (AdCOM "Creative Subtypes - Markup Types")."""
 
     BANNER = "banner"
@@ -30,19 +30,19 @@ class Media(Enum):
         return {"banner": 1, "video": 2, "audio": 3, "native": 4}[self.value]
 
 
-class Inventory(Enum):
+class Inventory(StrEnum):
     SITE = "site"
     APP = "app"
     DOOH = "dooh"
 
 
-class GoalType(Enum):
+class GoalType(StrEnum):
     CPM = "cpm"
     CPC = "cpc"
     CPA = "cpa"
 
 
-class Status(Enum):
+class Status(StrEnum):
     ACTIVE = "active"
     PAUSED = "paused"
 
@@ -237,7 +237,7 @@ class Catalog(Frozen, frozen=True, kw_only=True):
     campaigns: tuple[Campaign, ...]
 
 
-class AuctionType(Enum):
+class AuctionType(StrEnum):
     FIRST_PRICE = "first-price"
     SECOND_PRICE = "second-price"
 

@@ -6,10 +6,11 @@ Texts that a request could make large (its ids) are echoed as they are where the
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from campaign_express.bidding.currency import price_for
-from campaign_express.bidding.lines import Line
+from campaign_express.bidding.lines import VAST_PROTOCOLS, Line
 from campaign_express.bidding.model import Exchange, Media
 from campaign_express.bidding.money import MICROS
 from campaign_express.bidding.pipeline import Decision, Win
@@ -19,8 +20,8 @@ from campaign_express.openrtb.notices import NoticeSigner
 from campaign_express.openrtb.request import Imp
 from campaign_express.openrtb.response import Bid, BidResponse, SeatBid
 
+_copy: Callable[[Bid], Bid] = Bid.__copy__  # type: ignore[attr-defined]  # msgspec's stubs leave it out
 _LONG = 64  # an auction id longer than this is not repeated in ours
-_MTYPE = {media: media.mtype for media in Media}
 
 
 def build_response(decision: Decision, signer: NoticeSigner) -> BidResponse:
@@ -80,47 +81,28 @@ def _bid(decision: Decision, win: Win, request_id: str, signer: NoticeSigner) ->
         context.consent.query,
         context.request.test == 1,
     )
-    w: int | None = None
-    h: int | None = None
-    native = protocol = None
+    bid = _copy(line.bid)
+    bid.id = bid_id
+    bid.impid = slot.imp.id
+    bid.price = win.price_micros / MICROS if decision.rate == 1.0 else _in_currency(decision, win)
+    bid.nurl, bid.burl, bid.lurl = urls.nurl, urls.burl, urls.lurl
+    native = None
     vast = ""
-    if media is Media.BANNER:
-        w, h = creative.w, creative.h
-    elif media is Media.NATIVE:
+    if media is Media.NATIVE:
         native = native_request(slot)
-    else:
+    elif media is not Media.BANNER:
         vast = vast_version(line, slot.imp)
-        protocol = next(p for p, v in line.protocols.items() if v == vast)
-        if media is Media.VIDEO:
-            video = slot.imp.video
-            w, h = (video.w or creative.w, video.h or creative.h) if video is not None else (creative.w, creative.h)
-    return Bid(
-        id=bid_id,
-        impid=slot.imp.id,
-        price=win.price_micros / MICROS if decision.rate == 1.0 else _in_currency(decision, win),
-        adid=creative.id,
-        nurl=urls.nurl,
-        burl=urls.burl,
-        lurl=urls.lurl,
-        adm=line.markup(vast).render(urls, w or 0, h or 0, native),
-        adomain=(advertiser.domain,),
-        bundle=advertiser.bundle or None,
-        cid=campaign.id,
-        crid=creative.id,
-        cat=line.cat,
-        cattax=line.cattax if line.cat else None,
-        attr=line.attr,
-        apis=creative.api,
-        protocol=protocol,
-        language=creative.language or None,
-        dealid=win.deal.id if win.deal is not None else None,
-        w=w,
-        h=h,
-        dur=creative.duration or None,
-        exp=min(exchange.exp, slot.imp.exp) if slot.imp.exp else exchange.exp,
-        mtype=_MTYPE[media],
-        ext=_disclosure(decision, line) if context.request.regs is not None else None,
-    )
+        bid.protocol = VAST_PROTOCOLS[vast]
+        video = slot.imp.video
+        if media is Media.VIDEO and video is not None:
+            bid.w, bid.h = video.w or bid.w, video.h or bid.h
+    bid.adm = line.markup(vast).render(urls, bid.w or 0, bid.h or 0, native)
+    if win.deal is not None:
+        bid.dealid = win.deal.id
+    bid.exp = min(exchange.exp, slot.imp.exp) if slot.imp.exp else exchange.exp
+    if context.request.regs is not None:
+        bid.ext = _disclosure(decision, line)
+    return bid
 
 
 def _in_currency(decision: Decision, win: Win) -> float:

@@ -21,10 +21,7 @@ def paused(lines: Lines) -> Allow | None:
 
 
 def flight(lines: Lines) -> Allow:
-    """Flights include their start and exclude their end.
-
-    Masks between two moments at which any flight starts or ends.
-    """
+    """Flights include their start and exclude their end. A mask holds from one such moment to the next."""
     spans = [
         (
             int(campaign.flight.start.timestamp() * 1000),
@@ -34,18 +31,22 @@ def flight(lines: Lines) -> Allow:
         for campaign, _, mask in lines.campaigns
     ]
     moments = sorted({start for start, _, _ in spans} | {end for _, end, _ in spans if end is not None})
-    known: dict[int, int] = {}
+    since = until = 0  # the present mask holds for since <= time < until
+    present = 0
 
     def allow(c: Context) -> int:
-        epoch = bisect_right(moments, c.wall_ms)
-        mask = known.get(epoch)
-        if mask is None:
-            mask = 0
-            for start, end, lines_of in spans:
-                if start <= c.wall_ms and (end is None or c.wall_ms < end):
-                    mask |= lines_of
-            known.clear()  # time goes one way: only the present epoch is asked for
-            known[epoch] = mask
+        nonlocal since, until, present
+        now = c.wall_ms
+        if since <= now < until:
+            return present
+        at = bisect_right(moments, now)
+        mask = 0
+        for start, end, lines_of in spans:
+            if start <= now and (end is None or now < end):
+                mask |= lines_of
+        since = moments[at - 1] if at else 0
+        until = moments[at] if at < len(moments) else 1 << 62
+        present = mask
         return mask
 
     return allow
@@ -158,17 +159,10 @@ def blocked_app(lines: Lines) -> Allow:
 
 
 def dsa(lines: Lines) -> Allow | None:
-    """regs.ext.dsa: a bid that must disclose who paid (dsarequired 2 or 3) comes only from advertisers who say so.
+    """A bid that must disclose who paid comes only from advertisers who say so (IAB "DSA Transparency" extension).
 
-    We do not draw the disclosure into the ad (adrender 0), so where the publisher cannot (pubrender 0) nobody bids.
+    We do not draw the disclosure into the ad (adrender 0), so where the publisher cannot either nobody bids.
     """
     disclosed = lines.where(lambda line: line.advertiser.dsa is not None)
-
-    def allow(c: Context) -> int:
-        regs = c.request.regs
-        rules = regs.ext.dsa if regs is not None and regs.ext is not None else None
-        if rules is None or (rules.dsarequired or 0) < 2:
-            return lines.everything
-        return disclosed if rules.pubrender else 0
-
-    return allow
+    masks = (lines.everything, disclosed, 0)
+    return lambda c: masks[c.dsa]

@@ -3,7 +3,8 @@
 Field names are those of the specification (section 3.2), so they are not documented again here. Unknown fields are
 skipped while decoding. Constraints that one field alone can break (wrong type, negative size, empty id) are part of the
 types, so the decoder checks them at C speed and names the path; rules across fields are in `openrtb.validation`.
-Structs carry no reference cycles, hence `gc=False`.
+Structs carry no reference cycles, hence `gc=False`. Media objects are frozen, so that what fits them can be remembered by
+their content.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ Strs = tuple[str, ...] | None
 Ints = tuple[Int, ...] | None
 
 
-class Format(Struct, gc=False):
+class Format(Struct, frozen=True, gc=False):
     w: UInt | None = None
     h: UInt | None = None
     wratio: UInt | None = None
@@ -30,7 +31,7 @@ class Format(Struct, gc=False):
     wmin: UInt | None = None
 
 
-class Banner(Struct, gc=False):
+class Banner(Struct, frozen=True, gc=False):
     format: tuple[Format, ...] | None = ()
     w: Int | None = None  # -1 is seen in the wild; it fits no creative
     h: Int | None = None
@@ -43,7 +44,7 @@ class Banner(Struct, gc=False):
     api: Ints = ()
 
 
-class Video(Struct, gc=False):
+class Video(Struct, frozen=True, gc=False):
     mimes: Strs = ()
     minduration: UInt | None = None
     maxduration: UInt | None = None
@@ -76,7 +77,7 @@ class Video(Struct, gc=False):
     api: Ints = ()
 
 
-class Audio(Struct, gc=False):
+class Audio(Struct, frozen=True, gc=False):
     mimes: Strs = ()
     minduration: UInt | None = None
     maxduration: UInt | None = None
@@ -99,7 +100,7 @@ class Audio(Struct, gc=False):
     maxseq: UInt | None = None
 
 
-class Native(Struct, gc=False):
+class Native(Struct, frozen=True, gc=False):
     request: str | None = None
     ver: str | None = None
     api: Ints = ()

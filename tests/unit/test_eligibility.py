@@ -510,12 +510,17 @@ def test_a_group_names_what_its_filters_read() -> None:
     )
 
     class Spy:
-        def __init__(self) -> None:
-            object.__setattr__(self, "read", set())
+        """Notes which attributes are read, with the path for those of the request and the consent."""
+
+        def __init__(self, of: Any, path: str, read: set[str]) -> None:
+            self._of, self._path, self._read = of, path, read
 
         def __getattr__(self, name: str) -> Any:
-            self.read.add(name)
-            return getattr(context, name)
+            value = getattr(self._of, name)
+            if name in ("request", "consent"):
+                return Spy(value, f"{name}.", self._read)
+            self._read.add(self._path + name)
+            return value
 
     lines = Lines(made_catalog(made), made.signer)
     for group in REQUEST_FILTERS:
@@ -526,10 +531,10 @@ def test_a_group_names_what_its_filters_read() -> None:
             allow = f.build(lines)
             if allow is None:
                 continue
-            spy = Spy()
-            allow(spy)  # type: ignore[arg-type]
+            read: set[str] = set()
+            allow(Spy(context, "", read))  # type: ignore[arg-type]
             derived = {"exchange"} if "exchange_name" in group.by else set()
-            assert spy.read <= set(group.by) | derived, f.reason
+            assert read <= set(group.by) | derived, f.reason
 
 
 def made_catalog(made: Any) -> Any:

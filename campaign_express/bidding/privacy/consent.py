@@ -7,7 +7,7 @@ of effects.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from urllib.parse import quote
 
@@ -48,10 +48,10 @@ class Consent:
     measure: bool  # measure the ad's performance for this person (TCF purpose 7)
     reason: str  # why the request is contextual, "" if it is not
     query: str  # "&gdpr=1&gdpr_consent=…", percent-encoded, for notice URLs; "" when there is nothing to pass on
+    contextual: bool = field(init=False)  # no user id is read, stored, logged or used
 
-    @property
-    def contextual(self) -> bool:
-        return not (self.identify and self.personalise)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "contextual", not (self.identify and self.personalise))
 
 
 UNRESTRICTED = Consent(True, True, True, "", "")
