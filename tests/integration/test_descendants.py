@@ -15,7 +15,7 @@ descendants.adopt_orphans()
 deaf = "trap '' TERM;" if "deaf" in sys.argv else ""
 daemon = f"(setsid bash -c \\"{deaf} while true; do sleep 0.05; done\\" > /dev/null & echo $!) "
 pid = int(subprocess.run(["bash", "-c", daemon], stdout=subprocess.PIPE, check=True, close_fds=True).stdout.split()[0])
-spared = subprocess.Popen(["sleep", "60"])
+spared = subprocess.Popen(["sleep", "60"], stdout=subprocess.DEVNULL)
 found = descendants.living(os.getpid(), spared=[spared.pid])
 assert pid in found, (pid, found)
 assert spared.pid not in found
