@@ -8,9 +8,11 @@ its cells and Ray stops; whatever still lives below this process is ended by pid
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import urllib.error
@@ -19,6 +21,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Annotated
 
+import msgspec
 import typer
 
 from campaign_express import descendants, embedded, preflight, serve_file, supervise
@@ -31,6 +34,9 @@ READY_S = 180.0  # a cold first start on two cores takes 15 to 30
 DRAIN_S = 30.0  # beyond the cells' own drain window, for Serve and Ray to end
 TERM_S = 5.0
 LOG = Path("logs", "serve.log")
+DATA_DIR_MAX = 50  # bytes; below a longer path the agents' sockets could pass the 107 bytes that Unix allows
+SOCKET_DIR_PREFIX = "campaign-express-"
+DECIDED_HERE = ("data_dir", "socket_dir", "redis_url", "nats_url", "notice_keys", "notice_base_url")
 TRY_IT = (
     '{"id":"1","imp":[{"id":"1","banner":{"format":[{"w":300,"h":250}]}}],'
     '"site":{"domain":"example.com"},"device":{"ip":"203.0.113.7"}}'
@@ -49,7 +55,8 @@ def up(
     stop = _stop_on_signals()
     descendants.adopt_orphans()
     started_at = time.monotonic()
-    data_dir = Path(settings.data_dir).absolute()
+    settings = _placed(settings)
+    data_dir = Path(settings.data_dir)
     server: subprocess.Popen[bytes] | None = None
     try:
         with stderr.status("starting NATS, Valkey, Ray and a cell ..."):
@@ -65,6 +72,17 @@ def up(
         with stderr.status("stopping ..."):
             _end(settings, server)
         stderr.print("stopped: nothing of it runs any more")
+
+
+def _placed(settings: Settings) -> Settings:
+    """`settings` with what a start in any directory and on any port needs: absolute paths, and URLs that lead here."""
+    data_dir = Path(settings.data_dir).absolute()
+    socket_dir, base_url = settings.socket_dir, settings.notice_base_url
+    if not socket_dir and len(os.fsencode(data_dir)) > DATA_DIR_MAX:
+        socket_dir = tempfile.mkdtemp(prefix=SOCKET_DIR_PREFIX)
+    if base_url == Settings().notice_base_url:
+        base_url = f"http://{_reachable(settings.host)}:{settings.http_port}"
+    return msgspec.structs.replace(settings, data_dir=str(data_dir), socket_dir=socket_dir, notice_base_url=base_url)
 
 
 def _stop_on_signals() -> threading.Event:
@@ -87,10 +105,7 @@ def _start(settings: Settings, serve_config: str, data_dir: Path) -> subprocess.
     environment = {
         **RAY_ENVIRONMENT,
         **os.environ,
-        PREFIX + "DATA_DIR": str(data_dir),
-        PREFIX + "REDIS_URL": settings.redis_url,
-        PREFIX + "NATS_URL": settings.nats_url,
-        PREFIX + "NOTICE_KEYS": str(settings.notice_keys),
+        **{PREFIX + name.upper(): str(getattr(settings, name)) for name in DECIDED_HERE},
     }
     with open(log, "wb") as output:
         return subprocess.Popen(  # noqa: S603 - our own module
@@ -134,6 +149,8 @@ def _end(settings: Settings, server: subprocess.Popen[bytes] | None) -> None:
             server.wait()
     descendants.end(os.getpid(), TERM_S, spared=embedded.supervisors(settings))
     embedded.release(settings)
+    if Path(settings.socket_dir).name.startswith(SOCKET_DIR_PREFIX):
+        shutil.rmtree(settings.socket_dir, ignore_errors=True)
     descendants.end(os.getpid(), TERM_S, spared=embedded.supervisors(settings))
 
 
