@@ -6,6 +6,7 @@ Ends with 1 when a promised figure is missed, unless --no-assert; with 2 when so
 from __future__ import annotations
 
 import argparse
+import signal
 import statistics
 import sys
 import tempfile
@@ -43,16 +44,20 @@ def prepare(folder: Path, plan: runs.Plan, say: runs.Say) -> runs.Bench:
     return bench
 
 
-def measure(bench: runs.Bench, parts: Sequence[str]) -> list[Figure]:
+def measure(bench: runs.Bench, parts: Sequence[str]) -> tuple[list[Figure], list[str]]:
+    """Figures, and what could not be measured and why: one broken part does not cost the others."""
     figures: list[Figure] = []
-    if "core" in parts:
-        figures += runs.core(bench)
-    servers = [part for part in parts if part not in ("core", "memory")]
-    if servers:
-        figures += runs.throughput(bench, servers, open_loop="cell" in servers)
-    if "memory" in parts:
-        figures += runs.memory(bench)
-    return figures
+    problems: list[str] = []
+    for part, run in (("core", runs.core), ("memory", runs.memory)):
+        if part in parts:
+            try:
+                figures += run(bench)
+            except (RuntimeError, OSError) as error:
+                bench.say(f"{part}: {error}")
+                problems.append(f"{part}: {error}")
+    trials = runs.Trials(bench, [part for part in parts if part not in ("core", "memory")])
+    trials.run()
+    return figures + trials.figures(), problems + trials.problems
 
 
 def main() -> int:
@@ -74,13 +79,14 @@ def main() -> int:
     def say(text: str) -> None:
         console.print(f"[dim]{time.monotonic() - start:6.0f} s[/dim]  {text}", highlight=False)
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that servers are ended on this way out too
     where = machine.describe()
     try:
         become_reaper()
         workload.environment()
         with tempfile.TemporaryDirectory(prefix="ce-bench-") as folder:
             bench = prepare(Path(folder), plan, say)
-            figures = measure(bench, options.only or PARTS)
+            figures, problems = measure(bench, options.only or PARTS)
     except (OSError, RuntimeError, ValueError) as error:
         console.print(f"not measured: {error}", style="red", markup=False, highlight=False)
         return 2
@@ -101,6 +107,9 @@ def main() -> int:
     missed = [figure.name for figure in figures if figure.kept is False]
     if missed:
         console.print("[red]missed:[/red] " + ", ".join(missed))
+    if problems:
+        console.print("not measured: " + "\n".join(problems), style="red", markup=False, highlight=False)
+        return 2
     return 1 if missed and not options.no_assert else 0
 
 

@@ -85,34 +85,55 @@ def core(bench: Bench) -> list[Figure]:
     return figures
 
 
-def throughput(bench: Bench, names: Sequence[str], open_loop: bool) -> list[Figure]:
-    """Closed-loop req/s of each target in interleaved rounds, one target alive at a time; open loop on the cell."""
-    rates: defaultdict[str, list[float]] = defaultdict(list)
-    closed: defaultdict[str, list[float]] = defaultdict(list)
-    opened: defaultdict[int, list[LoadReport]] = defaultdict(list)
-    for number in range(1, bench.plan.rounds + 1):
-        for name in names:
-            with bench.start(name) as running:
-                _check_answers(bench, name, running)
-                closed_loop.run(running.url, bench.bodies_file, bench.plan.warm_s, bench.plan.connections)
-                running.server.check()
-                result = closed_loop.run(running.url, bench.bodies_file, bench.plan.closed_s, bench.plan.connections)
-                bench.say(f"round {number} {name}: {result.requests_per_s:,.0f} req/s, p99 {result.p99_ms:.1f} ms")
-                _check_load(bench, name, result)
-                rates[name].append(result.requests_per_s)
-                closed[f"{name}_p50_ms"].append(result.p50_ms)
-                closed[f"{name}_p99_ms"].append(result.p99_ms)
-                if open_loop and name == "cell":
-                    for rate in OPEN_LOOP_RATES:
-                        report = run_load(running.url, rate, bench.plan.open_s, bench.bodies, bench.plan.connections)
-                        bench.say(f"round {number} {name} at {rate}/s: {dict(report.rows())}")
-                        opened[rate].append(report)
-    figures = cell_ratios(rates)
-    for rate, reports in opened.items():
-        figures += _open_loop(rate, reports)
-    figures += [Figure(f"{name}_rps", "req/s", tuple(values)) for name, values in rates.items()]
-    figures += [Figure(f"{name}_closed_loop", "ms", tuple(values)) for name, values in closed.items()]
-    return figures
+class Trials:
+    """Closed-loop req/s of targets in interleaved rounds, one target alive at a time; open loop on the cell."""
+
+    def __init__(self, bench: Bench, names: Sequence[str]) -> None:
+        self._bench = bench
+        self._names = list(names)
+        self._closed: defaultdict[str, list[closed_loop.ClosedLoop]] = defaultdict(list)
+        self._open: defaultdict[int, list[LoadReport]] = defaultdict(list)
+        self.problems: list[str] = []
+
+    def run(self) -> None:
+        """All rounds. A target that fails is left out from there on and named in `problems`."""
+        for number in range(1, self._bench.plan.rounds + 1):
+            for name in list(self._names):
+                try:
+                    self._one(number, name)
+                except (RuntimeError, OSError) as error:
+                    self._bench.say(f"round {number} {name}: {error}")
+                    self.problems.append(f"{name}: {error}")
+                    self._names.remove(name)
+                    self._closed.pop(name, None)
+
+    def _one(self, number: int, name: str) -> None:
+        bench, plan = self._bench, self._bench.plan
+        with bench.start(name) as running:
+            _check_answers(bench, name, running)
+            closed_loop.run(running.url, bench.bodies_file, plan.warm_s, plan.connections)
+            running.server.check()
+            result = closed_loop.run(running.url, bench.bodies_file, plan.closed_s, plan.connections)
+            bench.say(f"round {number} {name}: {result.requests_per_s:,.0f} req/s, p99 {result.p99_ms:.1f} ms")
+            _check_load(bench, name, result)
+            self._closed[name].append(result)
+            for rate in OPEN_LOOP_RATES if name == "cell" else ():
+                report = run_load(running.url, rate, plan.open_s, bench.bodies, plan.connections)
+                latency = f"p50 {report.latency.p50:.2f}, p99 {report.latency.p99:.2f} ms"
+                doubt = ", largely the generator's own" if report.measures_generator else ""
+                bench.say(f"round {number} {name} at {rate}/s: {latency}{doubt}; {report.failed} failed")
+                self._open[rate].append(report)
+
+    def figures(self) -> list[Figure]:
+        rates = {name: [result.requests_per_s for result in results] for name, results in self._closed.items()}
+        figures = cell_ratios(rates)
+        for rate, reports in self._open.items():
+            figures += _open_loop(rate, reports)
+        figures += [Figure(f"{name}_rps", "req/s", tuple(values)) for name, values in rates.items()]
+        for name, results in self._closed.items():
+            figures.append(Figure(f"{name}_closed_loop_p50_ms", "ms", tuple(result.p50_ms for result in results)))
+            figures.append(Figure(f"{name}_closed_loop_p99_ms", "ms", tuple(result.p99_ms for result in results)))
+        return figures
 
 
 def _open_loop(rate: int, reports: Sequence[LoadReport]) -> list[Figure]:
