@@ -67,6 +67,7 @@ class AgentPool:
         self._links: set[AgentLink] = set()
         self._keepers: list[asyncio.Task[None]] = []
         self._pump_scheduled = False
+        self._closing = False
         self._sweeper = self._loop.call_later(SWEEP_S, self._sweep)
 
     # Life
@@ -77,6 +78,7 @@ class AgentPool:
 
     def close(self) -> None:
         """Let go of the agents. What is still waiting is answered no-bid."""
+        self._closing = True
         self._sweeper.cancel()
         for keeper in self._keepers:
             keeper.cancel()
@@ -218,7 +220,8 @@ class AgentPool:
         self._withdraw(link)
         if link in self._links:
             self._links.discard(link)
-            logger.warning("agent lost", extra={"agent": link.path, "batches": len(link.pending), "live": self.live})
+            if not self._closing:
+                logger.warning("agent lost", extra={"agent": link.path, "batches": len(link.pending)})
         for sent in link.pending:
             waiting = [w for w in sent.waiting if not w[1].done()]
             if not waiting:

@@ -119,11 +119,15 @@ class HttpListener:
 
     def _accept_rest_and_close(self) -> list[socket.socket]:
         accepted = []
-        while True:
-            try:
-                accepted.append(self._socket.accept()[0])
-            except OSError:  # BlockingIOError: the backlog is empty
-                break
+        accept, leave, both = self._socket.accept, self._socket.shutdown, socket.SHUT_RDWR
+        try:
+            while True:
+                accepted.append(accept()[0])
+        except OSError:  # BlockingIOError: the backlog is empty
+            # At once, in one system call: what arrives between that error and this is reset. A plain close comes too
+            # late by all that the event loop's server does before it.
+            with contextlib.suppress(OSError):
+                leave(both)
         for server in self._server.servers:
             server.close()
         self._socket.close()

@@ -15,7 +15,7 @@ Deploy = Callable[..., Cells]
 
 @pytest.mark.parametrize("churn", [0.0, 0.5], ids=["keep-alive", "new-connections"])
 def test_a_rolling_update_of_two_cells_fails_no_request(deploy: Deploy, churn: float) -> None:
-    cells = deploy(cells=2, agents_per_cell=1)
+    cells = deploy(cells=2, agents_per_cell=1, request_timeout_ms=2000)
     before = {cell["cell"] for cell in cells.status(2)}
     with cells.load(300, 16, churn=churn, connections=100) as load:
         cells.settings = msgspec.structs.replace(cells.settings, max_queue=2048)
@@ -24,16 +24,6 @@ def test_a_rolling_update_of_two_cells_fails_no_request(deploy: Deploy, churn: f
     assert not before & after
     assert load.report.failed == 0, load.report
     assert load.report.bids == load.report.answered
-
-
-def test_totals_do_not_fall_when_a_cell_leaves(deploy: Deploy) -> None:
-    cells = deploy(cells=2, agents_per_cell=1)
-    for _ in range(30):
-        assert cells.bid()[0] == 200
-    cells.options["num_replicas"] = 1
-    cells.deploy()
-    eventually(lambda: len(list(cells.sockets.glob("*.metrics"))) == 1, 20, "one cell left")
-    assert cells.metrics()['requests_total{protocol="http"}'] == 30
 
 
 def test_user_config_changes_in_place(deploy: Deploy) -> None:
