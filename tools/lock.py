@@ -1,8 +1,8 @@
 """Write requirements.lock and requirements-dev.lock: every package that an installation gets, at exactly one version.
 
-`make lock` runs it after a change of pyproject.toml. pip resolves for each supported Python without installing, wheels only
-(a fresh machine has no compiler); what differs between Pythons gets an environment marker. The files
-hold names and versions, no index and no host, and are installed with `--no-deps`.
+`make lock` runs it after a change of pyproject.toml. pip resolves for each supported Python, installing nothing, and
+from wheels only, since a fresh machine has no compiler. What differs between Pythons gets an environment marker. The
+files hold names and versions, no index and no host, and are installed with `--no-deps`.
 """
 
 from __future__ import annotations
