@@ -28,7 +28,7 @@ class Target:
     environment: dict[str, str]
 
 
-_ON_RAY = "on_ray {kind} --port {{port}} --serve-port {{serve_port}} --settings {{settings}}"
+_ON_RAY = "on_ray {kind} --port {{port}} --serve-port {{serve_port}} --settings {{settings}} --folder {{folder}}"
 _CELL, _SERVE = _ON_RAY.format(kind="cell"), _ON_RAY.format(kind="serve")
 TARGETS = (
     Target("echo", "uvicorn, no decision", "echo --port {port} --size {answer_bytes}", {}),
@@ -58,7 +58,7 @@ class Running:
         port = free_port()
         self.url = f"http://127.0.0.1:{port}/v1/bid"
         arguments = target.arguments.format(
-            port=port, serve_port=free_port(), settings=settings, answer_bytes=answer_bytes
+            port=port, serve_port=free_port(), settings=settings, folder=folder, answer_bytes=answer_bytes
         ).split()
         module, *options = arguments
         # Ray's workers have no working directory in their path.

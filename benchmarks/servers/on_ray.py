@@ -9,7 +9,6 @@ import argparse
 import json
 import signal
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -65,37 +64,37 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--serve-port", type=int, default=0, help="of Serve's own ingress, for the cell")
     parser.add_argument("--settings", type=Path, required=True, help="JSON file")
+    parser.add_argument("--folder", type=Path, required=True, help="for all that this writes; a short path")
     parser.add_argument("--agents", type=int, default=2)
     parser.add_argument("--replicas", type=int, default=1)
     options = parser.parse_args()
     settings = json.loads(options.settings.read_text())
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    with tempfile.TemporaryDirectory(prefix="ce-bench-") as folder:
-        ray.init(
-            address="local",
-            include_dashboard=False,
-            num_cpus=8,
-            log_to_driver=False,
-            _temp_dir=f"{folder}/ray",
-            namespace="bench",
-        )
+    ray.init(
+        address="local",
+        include_dashboard=False,
+        num_cpus=8,
+        log_to_driver=False,
+        _temp_dir=str(options.folder / "r"),
+        namespace="bench",
+    )
+    try:
+        proxy = options.port if options.kind == "serve" else options.serve_port
+        serve.start(http_options={"host": "127.0.0.1", "port": proxy}, logging_config={"enable_access_log": False})
+        if options.kind == "cell":
+            application = cell(settings, options.port, options.agents, str(options.folder))
+        else:
+            application = behind_serve(settings, options.replicas)
         try:
-            proxy = options.port if options.kind == "serve" else options.serve_port
-            serve.start(http_options={"host": "127.0.0.1", "port": proxy}, logging_config={"enable_access_log": False})
-            if options.kind == "cell":
-                application = cell(settings, options.port, options.agents, folder)
-            else:
-                application = behind_serve(settings, options.replicas)
-            try:
-                serve.run(application, name="bench", route_prefix="/")
-            except RuntimeError:
-                for name, state in serve.status().applications["bench"].deployments.items():
-                    print(f"{name}: {state.message}", file=sys.stderr)
-                raise
-            signal.pause()
-        finally:
-            serve.shutdown()  # type: ignore[no-untyped-call]
-            ray.shutdown()
+            serve.run(application, name="bench", route_prefix="/")
+        except RuntimeError:
+            for name, state in serve.status().applications["bench"].deployments.items():
+                print(f"{name}: {state.message}", file=sys.stderr)
+            raise
+        signal.pause()
+    finally:
+        serve.shutdown()  # type: ignore[no-untyped-call]
+        ray.shutdown()
 
 
 if __name__ == "__main__":
