@@ -31,9 +31,14 @@ _MIMES = {
 
 
 def native_fits(creative: Creative, request: NativeRequest) -> bool:
-    """Whether every required asset of `request` can be filled within its limits. Optional ones do not matter."""
+    """Whether every required asset of `request` can be filled within its limits, and at least one of all of them: where
+    everything is optional, an ad with nothing to show is still none.
+    """
     content = creative.native
-    return content is not None and all(not asset.required or _fill(content, asset) for asset in request.assets)
+    if content is None:
+        return False
+    filled = [(asset.required, _fill(content, asset) is not None) for asset in request.assets]
+    return any(done for _, done in filled) and all(done for required, done in filled if required)
 
 
 class NativeMarkup:

@@ -21,6 +21,7 @@ def check_native(adm: str, request_text: str) -> dict[str, Any]:
     by_id = {asset.get("id", index): asset for index, asset in enumerate(wanted)}
     given = {asset["id"]: asset for asset in answer["assets"]}
     assert len(given) == len(answer["assets"]), "an asset is answered twice"
+    assert given or any(asset.get("required") == 1 for asset in wanted), "no asset at all"
     for asset_id, asset in by_id.items():
         if asset.get("required") == 1:
             assert asset_id in given, f"required asset {asset_id} is missing"
