@@ -19,6 +19,7 @@ from campaign_express.bidding.bitmaps import ManyValues, Memo, OneValue
 from campaign_express.bidding.context import Context, os_name
 from campaign_express.bidding.lines import Lines
 from campaign_express.bidding.model import Campaign, Circle, Inventory, Match, Targeting
+from campaign_express.bidding.privacy import IPV4_KEPT, IPV6_KEPT
 from campaign_express.openrtb.iso3166 import country_alpha3
 
 Allow = Callable[[Context], int]
@@ -254,11 +255,15 @@ def address_number(ip: str) -> tuple[int, int]:
         address = ipaddress.ip_address(ip)
     except ValueError:
         return 0, 0
-    return address.version, int(address)
+    mapped = address.ipv4_mapped if address.version == 6 else None
+    return (4, int(mapped)) if mapped is not None else (address.version, int(address))
 
 
 def ip_range(lines: Lines) -> Allow | None:
-    """One dictionary look-up for each prefix length that any campaign uses."""
+    """One dictionary look-up for each prefix length that any campaign uses.
+
+    Of a truncated address only the first bits are known: it is in no network narrower than those.
+    """
 
     def networks(cidrs: tuple[str, ...]) -> list[tuple[int, int, int]]:
         nets = [ipaddress.ip_network(cidr, strict=False) for cidr in cidrs]
@@ -273,12 +278,17 @@ def ip_range(lines: Lines) -> Allow | None:
     used = {(version, length) for version, length, _ in index.include.keys() | index.exclude.keys()}
     lengths4 = sorted(length for version, length in used if version == 4)
     lengths6 = sorted(length for version, length in used if version == 6)
+    coarse4 = [length for length in lengths4 if length <= IPV4_KEPT]
+    coarse6 = [length for length in lengths6 if length <= IPV6_KEPT]
 
     def allow(c: Context) -> int:
         version, number = address_number(c.ip)
+        truncated = c.consent.contextual
         if version == 4:
-            return index.allow([(4, n, number >> (32 - n)) for n in lengths4])
-        return index.allow([(6, n, number >> (128 - n)) for n in lengths6]) if version else index.free
+            return index.allow([(4, n, number >> (32 - n)) for n in (coarse4 if truncated else lengths4)])
+        if version == 6:
+            return index.allow([(6, n, number >> (128 - n)) for n in (coarse6 if truncated else lengths6)])
+        return index.free
 
     return allow
 

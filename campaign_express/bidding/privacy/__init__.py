@@ -11,7 +11,16 @@
 docs/privacy.md says which signal has which effect; tests run from its tables.
 """
 
-from campaign_express.bidding.privacy.coarse import truncate_coordinate, truncate_ip
+from campaign_express.bidding.privacy.coarse import IPV4_KEPT, IPV6_KEPT, truncate_coordinate, truncate_ip
 from campaign_express.bidding.privacy.consent import UNRESTRICTED, Consent, PrivacyPolicy, assess
 
-__all__ = ["UNRESTRICTED", "Consent", "PrivacyPolicy", "assess", "truncate_coordinate", "truncate_ip"]
+__all__ = [
+    "IPV4_KEPT",
+    "IPV6_KEPT",
+    "UNRESTRICTED",
+    "Consent",
+    "PrivacyPolicy",
+    "assess",
+    "truncate_coordinate",
+    "truncate_ip",
+]

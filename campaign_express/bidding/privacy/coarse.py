@@ -5,7 +5,8 @@ from __future__ import annotations
 from functools import lru_cache
 from ipaddress import IPv6Address
 
-_IPV6_NETWORK = ((1 << 128) - 1) ^ ((1 << 80) - 1)  # the first 48 bits
+IPV4_KEPT, IPV6_KEPT = 24, 48  # bits that are left of an address
+_IPV6_NETWORK = ((1 << 128) - 1) ^ ((1 << (128 - IPV6_KEPT)) - 1)
 _LONGEST = 64  # characters: an IPv6 address with a long zone; what is longer is not cached
 
 
