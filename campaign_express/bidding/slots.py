@@ -216,7 +216,8 @@ def protocol(lines: Lines) -> AllowSlot | None:
 
 
 def duration(lines: Lines) -> AllowSlot | None:
-    """minduration and maxduration (default none), or one of rqddurs, which excludes the two (section 3.2.7)."""
+    """minduration and maxduration (default none) and one of rqddurs. Section 3.2.7 lets these exclude each other; where
+    both are sent, obeying both breaks neither."""
     lasting = lines.by(
         lambda line: (
             ((KIND[line.creative.media], line.creative.duration),)
@@ -241,7 +242,7 @@ def duration(lines: Lines) -> AllowSlot | None:
                     high = 1 << 31 if timed.maxduration is None else timed.maxduration
                     fits = everything & ~kinds[kind]
                     for (of, seconds), having_it in lasting.items():
-                        if of == kind and (seconds in timed.rqddurs if timed.rqddurs else low <= seconds <= high):
+                        if of == kind and low <= seconds <= high and (not timed.rqddurs or seconds in timed.rqddurs):
                             fits |= having_it
                     known.put(key, fits)
                 mask &= fits

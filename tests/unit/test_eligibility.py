@@ -269,6 +269,20 @@ CASES: list[tuple[NoBidReason, Campaign, dict[str, Any], dict[str, Any]]] = [
         device(ip="203.0.113.9"),
         device(ip="not an ip"),
     ),
+    # Without consent only the first 24 bits of an address are known: it is in no narrower network, whatever its end.
+    (
+        NoBidReason.IP_RANGE,
+        wanting(ip=Match(include=("203.0.113.0/28",))),
+        device(ip="203.0.113.5"),
+        device(ip="203.0.113.5", lmt=1),
+    ),
+    (
+        NoBidReason.IP_RANGE,
+        wanting(ip=Match(exclude=("203.0.113.0/28",))),
+        device(ip="203.0.113.5", lmt=1),
+        device(ip="203.0.113.5"),
+    ),
+    (NoBidReason.IP_RANGE, wanting(ip=Match(exclude=("203.0.113.0/24",))), {}, device(ipv6="::ffff:203.0.113.5")),
     (
         NoBidReason.RADIUS,
         wanting(radius=CircleMatch(include=(Circle(lat=52.52, lon=13.405, km=10),))),
@@ -373,6 +387,12 @@ CASES: list[tuple[NoBidReason, Campaign, dict[str, Any], dict[str, Any]]] = [
         campaign("c", video()),
         {"imp": video_imp(rqddurs=[15, 30])},
         {"imp": video_imp(rqddurs=[10, 20])},
+    ),
+    (
+        NoBidReason.DURATION,
+        campaign("c", video()),
+        {"imp": video_imp(rqddurs=[15], maxduration=15)},
+        {"imp": video_imp(rqddurs=[15], maxduration=14)},
     ),
     (
         NoBidReason.DURATION,
