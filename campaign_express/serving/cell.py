@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import hashlib
 import logging
 import os
+import tempfile
 import time
 from pathlib import Path
 from typing import Any
@@ -42,16 +44,27 @@ GC_THRESHOLD = 20_000  # new containers between young collections; the default o
 
 
 def socket_dir(settings: Settings) -> Path:
-    """Where the cell's Unix sockets are. Made if absent, for this user only. Raises ConfigError for a path too long."""
-    directory = Path(settings.socket_dir or Path(settings.data_dir, "sockets")).absolute()
-    if len(os.fsencode(directory)) + LONGEST_NAME > UNIX_PATH_MAX:
-        name = "socket_dir" if settings.socket_dir else "data_dir"
-        raise ConfigError(
-            "Settings that cannot be used:",
-            [f"{name}: {directory} is too long for a Unix socket; set socket_dir to a shorter one"],
-        )
+    """Where the cells' Unix sockets are. Made if absent, for this user only.
+
+    Below `data_dir` unless `socket_dir` is set. A path that is too long for a Unix socket is replaced by a short one below
+    the system's temporary directory, the same for the same `data_dir`; where `socket_dir` itself is too long, or is
+    another user's, ConfigError is raised.
+    """
+    chosen = Path(settings.socket_dir or Path(settings.data_dir, "sockets")).absolute()
+    directory = chosen
+    if len(os.fsencode(chosen)) + LONGEST_NAME > UNIX_PATH_MAX:
+        if settings.socket_dir:
+            raise _unusable(f"{chosen} is too long for a Unix socket")
+        digest = hashlib.sha256(os.fsencode(chosen)).hexdigest()[:12]
+        directory = Path(tempfile.gettempdir(), f"campaign-express-{os.getuid()}-{digest}")
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if directory.stat().st_uid != os.getuid():
+        raise _unusable(f"{directory} belongs to another user")
     return directory
+
+
+def _unusable(problem: str) -> ConfigError:
+    return ConfigError("Settings that cannot be used:", [f"socket_dir: {problem}"])
 
 
 class Cell:
