@@ -188,7 +188,7 @@ def test_what_fits_is_rendered_within_every_limit(assets: list[Any], wrapped: bo
     if native_fits(CREATIVE, request):
         check_native(adm, text)
     else:
-        with pytest.raises(AssertionError, match="required asset|no asset at all"):
+        with pytest.raises(AssertionError, match=r"required asset|no asset at all"):
             check_native(adm, text)
 
 
