@@ -95,7 +95,7 @@ class Bidder:
 
     def replace_catalog(self, catalog: Catalog) -> None:
         """Compile `catalog` and swap it in whole; decisions under way finish with the one before."""
-        pipeline = Pipeline(Lines(catalog, self.signer), self.scorer, self.rates, self.max_candidates)
+        pipeline = Pipeline(Lines(catalog), self.scorer, self.rates, self.max_candidates)
         self.pipeline = pipeline
         self.catalog_version = catalog.version
 

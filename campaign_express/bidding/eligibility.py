@@ -1,9 +1,9 @@
 """Which lines may bid: the filters in the order in which they run, cheap and broad first, each with its reason.
 
-`Matcher` runs them over bitmaps. Facts that recur from request to request (an exchange at this hour, a page, a place, a
-device) are one look-up: filters in a *group* depend only on the attributes that the group names, so their combined
-mask is remembered by those. When nothing is left the group's filters run one by one to find the reason, as they do
-for explanations.
+`Matcher` runs them over bitmaps, a group of them at a time. What an exchange asks of everyone, a page and a category
+recur from request to request, so the combined mask of such a group is remembered by the attributes that its filters
+read. Facts with one value are looked up in one loop. When nothing is left the filters run one by one to find the
+reason, as they do for explanations.
 """
 
 from __future__ import annotations
@@ -33,32 +33,22 @@ class SlotFilter(NamedTuple):
 
 
 class Group(NamedTuple):
-    """Filters that run together.
+    """Filters that run together."""
 
-    `by`: the attributes of the context that they read, () when a mask is not worth keeping.
-    """
-
-    by: tuple[str, ...]
     filters: tuple[RequestFilter, ...]
+    # Attributes of the context that the filters read: the mask is remembered by their values. () where that costs more.
+    by: tuple[str, ...] = ()
+
+
+def one(reason: R, build: Callable[[Lines], Allow | None], *by: str) -> Group:
+    return Group((RequestFilter(reason, build),), by)
 
 
 ANY = BANNER | VIDEO | AUDIO | NATIVE
 
 REQUEST_FILTERS: tuple[Group, ...] = (
-    Group((), (RequestFilter(R.FLIGHT, restrictions.flight),)),
+    one(R.FLIGHT, restrictions.flight),
     Group(
-        (
-            "exchange_name",
-            "request.wseat",
-            "request.bseat",
-            "request.bcat",
-            "request.cattax",
-            "request.badv",
-            "request.bapp",
-            "dsa",
-            "consent.contextual",
-            "complete_chain",
-        ),
         (
             RequestFilter(R.PAUSED, restrictions.paused),
             RequestFilter(R.EXCHANGE, restrictions.exchange),
@@ -71,44 +61,45 @@ REQUEST_FILTERS: tuple[Group, ...] = (
             RequestFilter(R.PRIVACY, targeting.privacy),
             RequestFilter(R.SUPPLY_CHAIN, targeting.supply_chain),
         ),
+        by=(
+            "exchange_name",
+            "request.wseat",
+            "request.bseat",
+            "request.bcat",
+            "request.cattax",
+            "request.badv",
+            "request.bapp",
+            "dsa",
+            "consent.contextual",
+            "complete_chain",
+        ),
     ),
-    Group(
-        ("inventory", "domain", "bundle", "publisher"),
+    Group(  # one value each: all `Lookup`s
         (
             RequestFilter(R.INVENTORY, targeting.inventory),
-            RequestFilter(R.SITE, targeting.domain),
             RequestFilter(R.APP, targeting.bundle),
             RequestFilter(R.PUBLISHER, targeting.publisher),
-        ),
-    ),
-    Group(
-        ("country", "region", "city", "metro"),
-        (
             RequestFilter(R.COUNTRY, targeting.country),
-            RequestFilter(R.REGION, targeting.region),
-            RequestFilter(R.CITY, targeting.city),
             RequestFilter(R.METRO, targeting.metro),
-        ),
-    ),
-    Group(
-        ("device_type", "os", "os_version", "make", "connection", "carrier", "language"),
-        (
             RequestFilter(R.DEVICE_TYPE, targeting.device_type),
             RequestFilter(R.OS, targeting.os),
-            RequestFilter(R.OS_VERSION, targeting.os_version),
             RequestFilter(R.MAKE, targeting.make),
             RequestFilter(R.CONNECTION, targeting.connection),
             RequestFilter(R.CARRIER, targeting.carrier),
             RequestFilter(R.LANGUAGE, targeting.language),
-        ),
+        )
     ),
-    Group((), (RequestFilter(R.HOUR, targeting.hour),)),
-    Group(("category_groups",), (RequestFilter(R.CATEGORY, targeting.category),)),
-    Group((), (RequestFilter(R.KEYWORD, targeting.keyword),)),
-    Group((), (RequestFilter(R.SEGMENT, targeting.segment),)),
-    Group((), (RequestFilter(R.EID_SOURCE, targeting.eid_source),)),
-    Group((), (RequestFilter(R.IP_RANGE, targeting.ip_range),)),
-    Group((), (RequestFilter(R.RADIUS, targeting.radius),)),
+    one(R.SITE, targeting.domain, "domain"),
+    one(R.REGION, targeting.region),
+    one(R.CITY, targeting.city),
+    one(R.OS_VERSION, targeting.os_version, "os", "os_version"),
+    one(R.CATEGORY, targeting.category, "category_groups"),
+    one(R.HOUR, targeting.hour),
+    one(R.KEYWORD, targeting.keyword),
+    one(R.SEGMENT, targeting.segment),
+    one(R.EID_SOURCE, targeting.eid_source),
+    one(R.IP_RANGE, targeting.ip_range),
+    one(R.RADIUS, targeting.radius),
 )
 
 SLOT_FILTERS: tuple[SlotFilter, ...] = (
@@ -132,16 +123,64 @@ SLOT_FILTERS: tuple[SlotFilter, ...] = (
 Watch = Callable[[R, int, int], None]
 
 
+Step = Callable[[Context, int], int]  # (context, lines left) -> lines left
+
+
+def _look_up(lookups: list[targeting.Lookup[Any]]) -> Step:
+    if len(lookups) == 1:
+        return _call(lookups[0])
+    values = attrgetter(*[lookup.attribute for lookup in lookups])
+    tables = [(lookup.allow.get, lookup.default) for lookup in lookups]
+
+    def step(c: Context, mask: int) -> int:
+        for value, (get, default) in zip(values(c), tables, strict=False):
+            mask &= get(value, default)
+        return mask
+
+    return step
+
+
+def _remember(by: tuple[str, ...], filters: list[Allow], lines: Lines) -> Step:
+    key_of, memo, everything = attrgetter(*by), Memo(lines.count), lines.everything
+    get = memo.get
+
+    def step(c: Context, mask: int) -> int:
+        key = key_of(c)
+        found = get(key)
+        if found is None:
+            found = everything
+            for allow in filters:
+                found &= allow(c)
+            memo.put(key, found)
+        return mask & found
+
+    return step
+
+
+def _call(allow: Allow) -> Step:
+    return lambda c, mask: mask & allow(c)
+
+
 class Matcher:
     """The filters compiled for one catalogue."""
 
     def __init__(self, lines: Lines) -> None:
         self.everything = lines.everything
-        self._groups: list[tuple[Callable[[Context], Any] | None, Memo, tuple[tuple[R, Allow], ...]]] = []
+        self._filters: list[tuple[R, Allow]] = []
+        self._steps: list[Step] = []
         for group in REQUEST_FILTERS:
-            built = tuple((f.reason, allow) for f in group.filters if (allow := f.build(lines)) is not None)
-            if built:
-                self._groups.append((attrgetter(*group.by) if group.by else None, Memo(lines.count), built))
+            built = [(f.reason, allow) for f in group.filters if (allow := f.build(lines)) is not None]
+            self._filters += built
+            functions = [allow for _, allow in built]
+            lookups = [allow for allow in functions if isinstance(allow, targeting.Lookup)]
+            if not functions:
+                continue
+            if group.by:
+                self._steps.append(_remember(group.by, functions, lines))
+            elif len(lookups) == len(functions):
+                self._steps.append(_look_up(lookups))
+            else:
+                self._steps += map(_call, functions)
         slot_filters = [(f.reason, f.build(lines), f.kinds) for f in SLOT_FILTERS]
         # One list for each combination of offered kinds, so that a banner never meets the rules of video.
         self._slot_filters: list[tuple[tuple[R, AllowSlot], ...]] = [
@@ -154,18 +193,8 @@ class Matcher:
     def request(self, c: Context) -> int:
         """Mask of the lines that the request as a whole admits."""
         mask = self.everything
-        for by, memo, filters in self._groups:
-            if by is None:
-                mask &= filters[0][1](c)
-            else:
-                key = by(c)
-                found = memo.get(key)
-                if found is None:
-                    found = self.everything
-                    for _, allow in filters:
-                        found &= allow(c)
-                    memo.put(key, found)
-                mask &= found
+        for step in self._steps:
+            mask = step(c, mask)
             if not mask:
                 return 0
         return mask
@@ -199,14 +228,13 @@ class Matcher:
         """The filter that leaves no line, filter by filter; NO_CAMPAIGN when there was none to begin with."""
         mask = self.everything
         reason = R.NO_CAMPAIGN
-        for _, _, filters in self._groups:
-            for name, allow in filters:
-                after = mask & allow(c)
-                if watch is not None:
-                    watch(name, mask, after)
-                if mask and not after:
-                    reason = name
-                mask = after
+        for name, allow in self._filters:
+            after = mask & allow(c)
+            if watch is not None:
+                watch(name, mask, after)
+            if mask and not after:
+                reason = name
+            mask = after
         return reason
 
     def why_not_slot(self, c: Context, s: Slot, mask: int, watch: Watch | None = None) -> R:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from campaign_express.bidding.bitmaps import Rules, V
 from campaign_express.bidding.features import creative_features
@@ -23,90 +24,102 @@ SKIPPABLE = 16  # AdCOM creative attribute "Skippable"
 VAST_PROTOCOLS = {"4.2": 13, "4.1": 11, "4.0": 7}
 
 
+# What each setting of `Creative.vast` can be served as, by protocol.
+_PROTOCOLS: dict[str, dict[int, str]] = {
+    "": {protocol: version for version, protocol in VAST_PROTOCOLS.items()},
+    **{version: {protocol: version} for version, protocol in VAST_PROTOCOLS.items()},
+}
+_NO_PROTOCOLS: dict[int, str] = {}
+
+
 class Line:
-    """What is needed to answer with this creative, worked out once."""
+    """What is needed to answer with this creative.
+
+    What only a winner needs is made when it first wins: most lines of a large catalogue never win in one agent.
+    """
 
     __slots__ = (
+        "_bid",
         "_markups",
         "advertiser",
         "attr",
-        "bid",
         "bit",
         "campaign",
         "cat",
         "cattax",
         "creative",
         "protocols",
-        "signer",
     )
 
-    def __init__(
-        self, bit: int, campaign: Campaign, creative: Creative, advertiser: Advertiser, signer: NoticeSigner
-    ) -> None:
+    def __init__(self, bit: int, campaign: Campaign, creative: Creative, advertiser: Advertiser) -> None:
         self.bit = bit
         self.campaign = campaign
         self.creative = creative
         self.advertiser = advertiser
-        self.signer = signer
-        self.attr = (
-            (*creative.attr, SKIPPABLE) if creative.skippable and SKIPPABLE not in creative.attr else creative.attr
-        )
+        skips = creative.skippable and SKIPPABLE not in creative.attr
+        self.attr = (*creative.attr, SKIPPABLE) if skips else creative.attr
         self.cat = campaign.categories or advertiser.categories
         self.cattax = campaign.cattax if campaign.categories else advertiser.cattax
-        versions = (creative.vast,) if creative.vast else tuple(VAST_PROTOCOLS)
-        self.protocols = (
-            {VAST_PROTOCOLS[v]: v for v in versions} if creative.media in (Media.VIDEO, Media.AUDIO) else {}
-        )
-        self._markups: dict[str, Markup] = {}
-        media = creative.media
-        # What every bid with this line says; copied and completed once a bid.
-        self.bid = Bid(
-            id="",
-            impid="",
-            price=0.0,
-            adid=creative.id,
-            adomain=(advertiser.domain,),
-            bundle=advertiser.bundle or None,
-            cid=campaign.id,
-            crid=creative.id,
-            cat=self.cat,
-            cattax=self.cattax if self.cat else None,
-            attr=self.attr,
-            apis=creative.api,
-            language=creative.language or None,
-            w=creative.w if media in (Media.BANNER, Media.VIDEO) else None,
-            h=creative.h if media in (Media.BANNER, Media.VIDEO) else None,
-            dur=creative.duration or None,
-            mtype=media.mtype,
-        )
+        timed = creative.media in (Media.VIDEO, Media.AUDIO)
+        self.protocols = _PROTOCOLS[creative.vast] if timed else _NO_PROTOCOLS
+        self._markups: dict[str, Markup] | None = None
+        self._bid: Bid | None = None
 
-    def markup(self, vast: str) -> Markup:
-        """Compiled when first needed: most lines of a large catalogue never win in one agent."""
+    def markup(self, vast: str, signer: NoticeSigner) -> Markup:
+        """Compiled markup in the VAST version `vast`, "" for what is not VAST."""
+        if self._markups is None:
+            self._markups = {}
         found = self._markups.get(vast)
         if found is None:
             creative = msgspec.structs.replace(self.creative, vast=vast) if vast else self.creative
-            found = self._markups[vast] = compile_markup(creative, self.advertiser, self.signer)
+            found = self._markups[vast] = compile_markup(creative, self.advertiser, signer)
         return found
+
+    @property
+    def bid(self) -> Bid:
+        """What every bid with this line says; to be copied and completed."""
+        if self._bid is None:
+            creative, advertiser, media = self.creative, self.advertiser, self.creative.media
+            sized = media in (Media.BANNER, Media.VIDEO)
+            self._bid = Bid(
+                id="",
+                impid="",
+                price=0.0,
+                adid=creative.id,
+                adomain=(advertiser.domain,),
+                bundle=advertiser.bundle or None,
+                cid=self.campaign.id,
+                crid=creative.id,
+                cat=self.cat,
+                cattax=self.cattax if self.cat else None,
+                attr=self.attr,
+                apis=creative.api,
+                language=creative.language or None,
+                w=creative.w if sized else None,
+                h=creative.h if sized else None,
+                dur=creative.duration or None,
+                mtype=media.mtype,
+            )
+        return self._bid
 
 
 class Lines:
     """All lines of a catalogue, and their numbers as columns for the batch arithmetic of pricing."""
 
-    def __init__(self, catalog: Catalog, signer: NoticeSigner) -> None:
+    def __init__(self, catalog: Catalog) -> None:
         advertisers = {a.id: a for a in catalog.advertisers}
-        campaigns = sorted(catalog.campaigns, key=lambda c: (-c.max_bid, c.id))
         self.lines: list[Line] = []
-        self.campaigns: list[tuple[Campaign, Advertiser, int]] = []  # with the mask of its lines
-        for campaign in campaigns:
+        self._campaigns: list[tuple[Campaign, Advertiser, int, int]] = []  # with its first line and their number
+        for campaign in sorted(catalog.campaigns, key=lambda c: (-c.max_bid, c.id)):
             advertiser = advertisers[campaign.advertiser]
             first = len(self.lines)
             for creative in sorted(campaign.creatives, key=lambda c: c.id):
-                self.lines.append(Line(len(self.lines), campaign, creative, advertiser, signer))
-            self.campaigns.append((campaign, advertiser, ((1 << (len(self.lines) - first)) - 1) << first))
+                self.lines.append(Line(len(self.lines), campaign, creative, advertiser))
+            self._campaigns.append((campaign, advertiser, first, len(self.lines) - first))
         self.count = len(self.lines)
         self.everything = (1 << self.count) - 1
 
-        def column(value: Callable[[Campaign], float]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+        def column(value: Callable[[Campaign], float]) -> NDArray[np.float64]:
             return np.array([value(line.campaign) for line in self.lines], dtype=np.float64)
 
         margin_bid = column(lambda c: c.goal.bid * c.margin)
@@ -120,14 +133,19 @@ class Lines:
             [creative_features(line.creative, line.campaign, line.advertiser) for line in self.lines], dtype=np.int64
         )
 
+    @property
+    def campaigns(self) -> Iterator[tuple[Campaign, Advertiser, int]]:
+        """Every campaign with the mask of its lines, made on the way: one for each would be as large as all indexes."""
+        for campaign, advertiser, first, count in self._campaigns:
+            yield campaign, advertiser, ((1 << count) - 1) << first
+
     def rules(self, of: Callable[[Campaign], tuple[Iterable[V], Iterable[V]]]) -> Rules[V]:
         """Rules of every campaign for an index: its lines, what it includes, what it excludes."""
         return ((mask, *of(campaign)) for campaign, _, mask in self.campaigns)
 
     def where(self, holds: Callable[[Line], bool]) -> int:
         """Mask of the lines for which `holds`."""
-        flags = np.fromiter((holds(line) for line in self.lines), dtype=bool, count=self.count)
-        return int.from_bytes(np.packbits(flags, bitorder="little").tobytes(), "little")
+        return mask_of_flags(np.fromiter((holds(line) for line in self.lines), dtype=np.bool_, count=self.count))
 
     def by(self, values: Callable[[Line], Iterable[V]]) -> dict[V, int]:
         """Masks of the lines that have each value."""
@@ -145,6 +163,11 @@ def mask_of(bits: Iterable[int]) -> int:
     positions = np.fromiter(bits, dtype=np.int64)
     if not positions.size:
         return 0
-    flags = np.zeros(int(positions.max()) + 1, dtype=bool)
+    flags = np.zeros(int(positions.max()) + 1, dtype=np.bool_)
     flags[positions] = True
+    return mask_of_flags(flags)
+
+
+def mask_of_flags(flags: NDArray[np.bool_]) -> int:
+    """`flags` [lines] as a mask."""
     return int.from_bytes(np.packbits(flags, bitorder="little").tobytes(), "little")

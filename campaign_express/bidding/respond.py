@@ -96,7 +96,7 @@ def _bid(decision: Decision, win: Win, request_id: str, signer: NoticeSigner) ->
         video = slot.imp.video
         if media is Media.VIDEO and video is not None:
             bid.w, bid.h = video.w or bid.w, video.h or bid.h
-    bid.adm = line.markup(vast).render(urls, bid.w or 0, bid.h or 0, native)
+    bid.adm = line.markup(vast, signer).render(urls, bid.w or 0, bid.h or 0, native)
     if win.deal is not None:
         bid.dealid = win.deal.id
     bid.exp = min(exchange.exp, slot.imp.exp) if slot.imp.exp else exchange.exp

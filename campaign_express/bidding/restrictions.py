@@ -7,10 +7,13 @@ campaign does not bid: what is forbidden is obeyed even when it cannot be proven
 from __future__ import annotations
 
 from bisect import bisect_right
+from datetime import datetime
+
+import numpy as np
 
 from campaign_express.bidding.bitmaps import OneValue
 from campaign_express.bidding.context import Context
-from campaign_express.bidding.lines import Line, Lines
+from campaign_express.bidding.lines import Line, Lines, mask_of_flags
 from campaign_express.bidding.model import Exchange, Status
 from campaign_express.bidding.targeting import Allow, parents
 
@@ -22,15 +25,9 @@ def paused(lines: Lines) -> Allow | None:
 
 def flight(lines: Lines) -> Allow:
     """Flights include their start and exclude their end. A mask holds from one such moment to the next."""
-    spans = [
-        (
-            int(campaign.flight.start.timestamp() * 1000),
-            int(campaign.flight.end.timestamp() * 1000) if campaign.flight.end else None,
-            mask,
-        )
-        for campaign, _, mask in lines.campaigns
-    ]
-    moments = sorted({start for start, _, _ in spans} | {end for _, end, _ in spans if end is not None})
+    starts = np.array([_ms(line.campaign.flight.start) for line in lines], dtype=np.int64)
+    ends = np.array([_ms(line.campaign.flight.end) for line in lines], dtype=np.int64)
+    moments = np.unique(np.concatenate([starts, ends])).tolist()
     since = until = 0  # the present mask holds for since <= time < until
     present = 0
 
@@ -40,16 +37,19 @@ def flight(lines: Lines) -> Allow:
         if since <= now < until:
             return present
         at = bisect_right(moments, now)
-        mask = 0
-        for start, end, lines_of in spans:
-            if start <= now and (end is None or now < end):
-                mask |= lines_of
         since = moments[at - 1] if at else 0
-        until = moments[at] if at < len(moments) else 1 << 62
-        present = mask
-        return mask
+        until = moments[at] if at < len(moments) else _NEVER_MS
+        present = mask_of_flags((starts <= now) & (now < ends))
+        return present
 
     return allow
+
+
+_NEVER_MS = 1 << 62
+
+
+def _ms(moment: datetime | None) -> int:
+    return _NEVER_MS if moment is None else int(moment.timestamp() * 1000)
 
 
 def exchange(lines: Lines) -> Allow | None:

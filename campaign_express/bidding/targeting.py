@@ -12,10 +12,12 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Generic
 from zoneinfo import ZoneInfo
 
-from campaign_express.bidding.bitmaps import ManyValues, Memo, OneValue
+from campaign_express.bidding.bitmaps import ManyValues, Memo, OneValue, V
 from campaign_express.bidding.context import Context, os_name
 from campaign_express.bidding.lines import Lines
 from campaign_express.bidding.model import Campaign, Circle, Inventory, Match, Targeting
@@ -23,6 +25,23 @@ from campaign_express.bidding.privacy import IPV4_KEPT, IPV6_KEPT
 from campaign_express.openrtb.iso3166 import country_alpha3
 
 Allow = Callable[[Context], int]
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup(Generic[V]):
+    """A rule on a fact with one value: the mask for `attribute` of the context is `allow.get(value, default)`.
+
+    Called like any other rule; `Matcher` does the look-ups of many such rules in one loop, without a call for each.
+    """
+
+    attribute: str
+    allow: dict[V, int]
+    default: int
+
+    def __call__(self, c: Context) -> int:
+        return self.allow.get(getattr(c, self.attribute), self.default)
+
+
 Builder = Callable[[Lines], Allow | None]
 
 
@@ -39,10 +58,7 @@ def _one(field: str, attribute: str, spell: Callable[[str], str] = str.lower) ->
             return [spell(v) for v in match.include], [spell(v) for v in match.exclude]
 
         index = OneValue(lines.everything, lines.rules(rule))
-        if not index.used:
-            return None
-        get, default = index.allow.get, index.default
-        return lambda c: get(getattr(c, attribute), default)
+        return Lookup(attribute, index.allow, index.default) if index.used else None
 
     return build
 
@@ -54,10 +70,7 @@ def _one_int(field: str, attribute: str) -> Builder:
             return match.include, match.exclude
 
         index = OneValue(lines.everything, lines.rules(rule))
-        if not index.used:
-            return None
-        get, default = index.allow.get, index.default
-        return lambda c: get(getattr(c, attribute), default)
+        return Lookup(attribute, index.allow, index.default) if index.used else None
 
     return build
 
@@ -96,11 +109,7 @@ keyword = _many("keyword", lambda c: tuple(c.keywords), str.lower)
 
 def inventory(lines: Lines) -> Allow | None:
     index: OneValue[Inventory] = OneValue(lines.everything, lines.rules(lambda c: (c.targeting.inventory, ())))
-    return (
-        (lambda c: index.allow.get(c.inventory, index.default) if c.inventory else index.default)
-        if index.used
-        else None
-    )
+    return Lookup("inventory", index.allow, index.default) if index.used else None
 
 
 def parents(domain: str) -> list[str]:
@@ -306,11 +315,14 @@ def version_number(text: str) -> tuple[int, ...]:
 
 def os_version(lines: Lines) -> Allow | None:
     """Bounds hold for the named systems only; on a named system an unknown version fails, another system passes."""
-    rules: defaultdict[str, list[tuple[tuple[int, ...], tuple[int, ...] | None, int]]] = defaultdict(list)
+    # Equal bounds of many campaigns are one rule.
+    rules: defaultdict[str, defaultdict[tuple[tuple[int, ...], tuple[int, ...] | None], int]]
+    rules = defaultdict(lambda: defaultdict(int))
     for campaign, _, mask in lines.campaigns:
         for bound in campaign.targeting.os_version:
             low = version_number(bound.min) if bound.min else ()
-            rules[os_name(bound.os)].append((low, version_number(bound.max) if bound.max else None, mask))
+            high = version_number(bound.max) if bound.max else None
+            rules[os_name(bound.os)][low, high] |= mask
     if not rules:
         return None
     everything = lines.everything
@@ -321,7 +333,7 @@ def os_version(lines: Lines) -> Allow | None:
             return everything
         version = version_number(c.os_version)
         mask = everything
-        for low, high, restricted in bounds:
+        for (low, high), restricted in bounds.items():
             # "up to 14" includes 14.5: the bound is compared with as many numbers as it has.
             if not version or version < low or (high is not None and version[: len(high)] > high):
                 mask &= ~restricted
@@ -332,17 +344,17 @@ def os_version(lines: Lines) -> Allow | None:
 
 def hour(lines: Lines) -> Allow | None:
     """Hours of the week by the campaign's clock (its time zone, summer time included) or the user's."""
-    by_zone: defaultdict[str, list[tuple[frozenset[int], int]]] = defaultdict(list)
-    by_user: list[tuple[int, list[int], list[int]]] = []
+    # Equal hours of many campaigns are one rule.
+    by_zone: defaultdict[str, defaultdict[frozenset[int], int]] = defaultdict(lambda: defaultdict(int))
+    by_user: defaultdict[frozenset[int], int] = defaultdict(int)
     for campaign, _, mask in lines.campaigns:
         hours = campaign.targeting.hours
-        if hours is not None and hours.clock == "user":
-            by_user.append((mask, list(hours.hours), []))
-        elif hours is not None:
-            by_zone[campaign.time_zone].append((frozenset(hours.hours), mask))
+        if hours is not None:
+            same_clock = by_user if hours.clock == "user" else by_zone[campaign.time_zone]
+            same_clock[frozenset(hours.hours)] |= mask
     if not by_zone and not by_user:
         return None
-    user = OneValue(lines.everything, by_user)
+    user = OneValue(lines.everything, ((mask, hours, ()) for hours, mask in by_user.items()))
     zones = [(ZoneInfo(name), rules) for name, rules in by_zone.items()]
     closed = Memo(lines.count)
 
@@ -355,7 +367,7 @@ def hour(lines: Lines) -> Allow | None:
             for zone, rules in zones:
                 local = moment.astimezone(zone)
                 now = local.weekday() * 24 + local.hour
-                for hours, mask in rules:
+                for hours, mask in rules.items():
                     if now not in hours:
                         shut |= mask
             closed.put(quarter, shut)
