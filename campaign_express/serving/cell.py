@@ -46,7 +46,7 @@ GC_THRESHOLD = 20_000  # new containers between young collections; the default o
 def socket_dir(settings: Settings) -> Path:
     """Where the cells' Unix sockets are. Made if absent, for this user only.
 
-    Below `data_dir` unless `socket_dir` is set. A path that is too long for a Unix socket is replaced by a short one below
+    Below `data_dir` unless `socket_dir` is set. A path too long for a Unix socket is replaced by a short one below
     the system's temporary directory, the same for the same `data_dir`; where `socket_dir` itself is too long, or is
     another user's, ConfigError is raised.
     """
