@@ -85,13 +85,14 @@ def cell(directory: Path, name: str, requests: int) -> NodeMetrics:
 
 def test_cells_of_a_node_add_up_and_keep_the_counts_of_those_that_left(directory: Path) -> None:
     async def run() -> None:
-        one, two = cell(directory, "one", 3), cell(directory, "two", 4)
-        await one.start()
-        await two.start()
+        gone, one, two = cell(directory, "gone", 2), cell(directory, "one", 3), cell(directory, "two", 2)
+        for each in (gone, one, two):
+            await each.start()
+        await gone.retire()
         for asked in (one, two):
             found = samples((await asked.render(""))[0])
             assert found["campaign_express_requests_total,protocol=http"] == 7
-            assert found["campaign_express_batch_size_requests_count"] == 2
+            assert found["campaign_express_batch_size_requests_count"] == 3
             assert {key for key in found if "live_agents" in key} == {
                 "campaign_express_live_agents,cell=one",
                 "campaign_express_live_agents,cell=two",
