@@ -7,6 +7,8 @@ id, no segments, no identity sources, a truncated address and truncated coordina
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from campaign_express.bidding.currency import Rates
 from campaign_express.bidding.model import Exchange, Inventory
 from campaign_express.bidding.money import floor_to_micros
@@ -44,6 +46,13 @@ def os_name(name: str) -> str:
     """An operating system's name in our spelling: lower case, one name a system."""
     name = name.lower()
     return _OS_NAMES.get(name, name)
+
+
+def language_code(tag: str) -> str:
+    """The language of a BCP-47 tag such as "de-AT" (or "de_AT"), lower case. Codes of three letters stay what they are:
+    "fil" is Filipino, and its first two letters would be Finnish.
+    """
+    return (tag if len(tag) == 2 else tag.replace("_", "-").partition("-")[0]).lower()
 
 
 class Context:
@@ -124,16 +133,17 @@ class Context:
     dsa: int  # 0: no disclosure is required (regs.ext.dsa); 1: it is, and the publisher draws it; 2: nobody draws it
 
     @property
-    def keywords(self) -> frozenset[str]:
+    def keywords(self) -> Collection[str]:
         """Keywords of the page or app and its content, and of the user where they may be used. Made when asked for."""
         words: list[str] = []
-        for part in (self.place, self.content, self.request.user if self.consent.personalise else None):
-            if part is not None:
-                if part.keywords:
-                    words += part.keywords.split(",")
-                if part.kwarray:
-                    words += part.kwarray
-        return frozenset(w.strip().lower() for w in words)
+        place, content, user = self.place, self.content, self.request.user
+        if place is not None and (place.keywords or place.kwarray):
+            words += _words(place.keywords, place.kwarray)
+        if content is not None and (content.keywords or content.kwarray):
+            words += _words(content.keywords, content.kwarray)
+        if user is not None and (user.keywords or user.kwarray) and self.consent.personalise:
+            words += _words(user.keywords, user.kwarray)
+        return words
 
     @property
     def category_groups(self) -> tuple[tuple[int, tuple[str, ...]], ...]:
@@ -153,10 +163,18 @@ class Context:
         return groups
 
 
+def _words(keywords: str | None, kwarray: tuple[str, ...] | None) -> list[str]:
+    words = keywords.split(",") if keywords else []
+    if kwarray:
+        words += kwarray
+    return [word.strip().lower() for word in words]
+
+
 def host_of(url: str) -> str:
     """Host of a URL, lower case, "" when there is none. Cheaper than urllib and as good for what pages send."""
-    _, separator, rest = url.partition("//")
-    host = rest if separator else url
+    scheme, separator, rest = url.partition("//")
+    # "//" may also stand in the path or query of a page that was sent without its scheme.
+    host = rest if separator and (not scheme or (scheme[-1] == ":" and scheme[:-1].isalnum())) else url
     for end in "/?#":
         host = host.partition(end)[0]
     return host.rpartition("@")[2].partition(":")[0].lower()
@@ -216,12 +234,16 @@ def build_context(
     user = request.user
     ip = device.ip or device.ipv6 or ""
     geo = device.geo or (user.geo if user is not None and user.geo is not None else _NO_GEO)
-    found = enricher.geo(ip) if ip and not geo.country else _UNKNOWN_GEO
-    country = country_alpha3(geo.country) if geo.country else found.country
+    country = country_alpha3(geo.country) if geo.country else ""
+    # Region, city and the rest only from the same source as the country, so that two places are never mixed.
+    source: Geo | GeoFacts = geo
+    found = _UNKNOWN_GEO
+    if ip and not country:
+        found = enricher.geo(ip)
+        if found.country:
+            country, source = found.country, found
     c.consent = consent = assess(request, country, policy)
 
-    # Region, city and the rest only from the same source as the country, so that two places are never mixed.
-    source = geo if geo.country or not found.country else found
     region = source.region or ""
     c.country = country
     c.region = (region.rpartition("-")[2] if "-" in region else region).upper()
@@ -254,7 +276,7 @@ def build_context(
     c.connection = device.connectiontype or 0
     c.carrier = device.carrier.lower() if device.carrier else ""
     language = device.language or device.langb
-    c.language = language[:2].lower() if language else ""
+    c.language = language_code(language) if language else ""
 
     c.crawler = facts.crawler
     source_object = request.source

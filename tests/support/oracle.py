@@ -258,7 +258,7 @@ def is_targeted(world: World, request: BidRequest, campaign: Campaign) -> bool:
     if not passes(rules.carrier, [device.carrier] if device is not None else []):
         return False
     language = (device.language or device.langb or "") if device is not None else ""
-    if not passes(rules.language, [language[:2]]):
+    if not passes(rules.language, [language.split("-")[0]]):
         return False
     if not hour_passes(world, request, campaign):
         return False
@@ -374,7 +374,7 @@ def location(world: World, request: BidRequest) -> Geo | GeoFacts:
         geo = request.device.geo
     elif request.user is not None:
         geo = request.user.geo
-    if geo is not None and geo.country:
+    if geo is not None and country_of(geo):
         return geo
     if addresses(request) and world.geo.country:
         return world.geo

@@ -1,0 +1,397 @@
+"""Facts of a request in one spelling: which of several places counts, and what is left of them without consent."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import pytest
+
+from campaign_express.bidding.context import (
+    AUDIO,
+    BANNER,
+    NATIVE,
+    VIDEO,
+    Context,
+    build_context,
+    build_slot,
+    floor_in_micros,
+    host_of,
+    video_placement,
+)
+from campaign_express.bidding.currency import parse_rates
+from campaign_express.bidding.model import Exchange, Inventory
+from campaign_express.bidding.privacy import PrivacyPolicy
+from campaign_express.openrtb.codec import decode_request
+from campaign_express.openrtb.request import BidRequest, Imp
+from campaign_express.ports import DeviceFacts, GeoFacts
+from tests.support.bidders import WALL_MS, FixedFacts
+
+RATES = parse_rates(b'{"base": "USD", "date": "2026-06-30", "rates": {"EUR": 0.8, "JPY": 160}}')
+BOSTON = GeoFacts("USA", "MA", "Boston", "506", 42.361, -71.057, -240)
+LAPTOP = DeviceFacts(2, "macos", "14.5", "safari", "apple")
+
+
+def decoded(**fields: Any) -> BidRequest:
+    return decode_request(msgspec.json.encode({"id": "r", "imp": [{"id": "1", "banner": {}}], **fields}))
+
+
+def context(
+    wall_ms: int = WALL_MS,
+    by_address: GeoFacts = BOSTON,
+    by_agent: DeviceFacts = LAPTOP,
+    exchange: Exchange | None = None,
+    **fields: Any,
+) -> Context:
+    """`fields` are the request's; `by_address` and `by_agent`: what its address and user agent, if any, tell."""
+    facts = FixedFacts(by_agent, by_address)
+    return build_context(decoded(**fields), exchange or Exchange(name="x"), facts, PrivacyPolicy(), wall_ms)
+
+
+def imp(**fields: Any) -> Imp:
+    return decoded(imp=[{"id": "1", **fields}]).imp[0]
+
+
+# ------------------------------------------------------------------ where the ad is shown
+
+
+def test_a_site_is_known_by_its_domain_then_by_its_page() -> None:
+    by_domain = context(site={"domain": "News.Example", "page": "https://other.example/"})
+    assert (by_domain.inventory, by_domain.domain, by_domain.bundle) == (Inventory.SITE, "news.example", "")
+    assert context(site={"page": "https://News.example:8443/a/b?c=//d#e"}).domain == "news.example"
+    assert context(site={}).domain == ""
+
+
+def test_an_app_is_known_by_its_bundle() -> None:
+    found = context(app={"bundle": "Com.Game", "domain": "Game.example", "publisher": {"id": "Pub-1"}})
+    assert (found.inventory, found.bundle, found.domain) == (Inventory.APP, "com.game", "game.example")
+    assert found.publisher == "Pub-1", "an id is not text"
+
+
+def test_a_screen_has_a_domain_and_no_categories() -> None:
+    found = context(dooh={"domain": "Screens.example", "content": {"cat": ["IAB1"], "cattax": 1}})
+    assert (found.inventory, found.domain) == (Inventory.DOOH, "screens.example")
+    assert found.category_groups == ((1, ("IAB1",)),)
+
+
+def test_without_a_place_nothing_is_known_of_it() -> None:
+    found = context()
+    assert (found.inventory, found.domain, found.bundle, found.publisher) == (None, "", "", "")
+    assert found.category_groups == ()
+    assert found.keywords == frozenset()
+
+
+def test_categories_keep_their_taxonomy() -> None:
+    site = {"cat": ["IAB1"], "sectioncat": ["IAB2"], "pagecat": ["IAB3"], "content": {"cat": ["53"], "cattax": 6}}
+    assert context(site=site).category_groups == ((1, ("IAB1", "IAB2", "IAB3")), (6, ("53",)))
+    assert context(site={"pagecat": ["52"], "cattax": 7}).category_groups == ((7, ("52",)),)
+    two = Exchange(name="x", cattax=2)
+    assert context(exchange=two, app={"cat": ["1"], "content": {"cat": ["2"]}}).category_groups == (
+        (2, ("1",)),
+        (2, ("2",)),
+    )
+
+
+def test_keywords_come_from_page_content_and_person() -> None:
+    fields: dict[str, Any] = {
+        "site": {"keywords": " Shoes,running", "kwarray": ["Sale"], "content": {"keywords": "film"}},
+        "user": {"keywords": "golf", "kwarray": ["Tea"]},
+    }
+    assert context(**fields).keywords == {"shoes", "running", "sale", "film", "golf", "tea"}
+    assert context(**fields, device={"lmt": 1}).keywords == {"shoes", "running", "sale", "film"}
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("https://A.example/x", "a.example"),
+        ("a.example", "a.example"),
+        ("a.example/x//y", "a.example"),
+        ("//a.example?x", "a.example"),
+        ("https://user:secret@a.example:80#x", "a.example"),
+        ("a.example?next=https://b.example/", "a.example"),
+        ("https://a.example/?next=https://b.example/", "a.example"),
+        ("", ""),
+    ],
+)
+def test_host_of(url: str, host: str) -> None:
+    assert host_of(url) == host
+
+
+# ------------------------------------------------------------------ where the person is
+
+
+def place(found: Context) -> tuple[Any, ...]:
+    return found.country, found.region, found.city, found.metro, found.lat, found.lon
+
+
+def test_the_device_s_place_counts_before_the_person_s() -> None:
+    home = {"geo": {"country": "AUS", "region": "QLD", "city": "Cairns"}}
+    here = {"geo": {"country": "us", "region": "US-CA", "city": "Fresno", "metro": "866", "lat": 36.7, "lon": -119.8}}
+    assert place(context(device=here, user=home)) == ("USA", "CA", "fresno", "866", 36.7, -119.8)
+    assert place(context(user=home)) == ("AUS", "QLD", "cairns", "", None, None)
+
+
+def test_the_address_tells_the_place_where_no_country_was_sent() -> None:
+    from_address = ("USA", "MA", "boston", "506", 42.361, -71.057)
+    assert place(context(device={"ip": "203.0.113.7"})) == from_address
+    assert place(context(device={"ipv6": "2001:db8::1"})) == from_address
+    assert place(context(device={"ip": "203.0.113.7", "geo": {"city": "Nowhere", "lat": 1.0}})) == from_address
+    assert place(context(device={"ip": "203.0.113.7", "geo": {"country": "??"}})) == from_address
+    assert place(context(device={"geo": {"city": "Fresno"}})) == ("", "", "fresno", "", None, None)
+
+
+def test_a_sent_country_is_not_mixed_with_the_address_s_place() -> None:
+    assert place(context(device={"ip": "203.0.113.7", "geo": {"country": "CAN"}})) == ("CAN", "", "", "", None, None)
+
+
+def test_an_address_that_tells_nothing_leaves_what_was_sent() -> None:
+    found = context(
+        by_address=GeoFacts(), device={"ip": "203.0.113.7", "geo": {"city": "Fresno", "lat": 36.7, "lon": -119.8}}
+    )
+    assert place(found) == ("", "", "fresno", "", 36.7, -119.8)
+
+
+def test_the_country_of_the_address_decides_whether_the_gdpr_applies() -> None:
+    device = {"ip": "203.0.113.7", "ifa": "i", "geo": {"country": "??"}}
+    assert context(device=device).user_id == "i"
+    assert context(device=device, by_address=GeoFacts("FRA")).user_id == ""
+
+
+# ------------------------------------------------------------------ the device
+
+
+def system(found: Context) -> tuple[str, str, int, str]:
+    return found.os, found.os_version, found.device_type, found.make
+
+
+def test_what_is_sent_of_the_device_counts_before_what_its_agent_tells() -> None:
+    sent = {"ua": "Mozilla/5.0", "os": "iPadOS", "osv": "17.4", "devicetype": 5, "make": "ACME"}
+    assert system(context(device=sent)) == ("ios", "17.4", 5, "acme")
+    assert system(context(device={"ua": "Mozilla/5.0"})) == ("macos", "14.5", 2, "apple")
+    assert system(context(device={"ua": "Mozilla/5.0", "osv": "12"})) == ("macos", "12", 2, "apple")
+    assert system(context(device={"os": "Android"})) == ("android", "", 0, "")
+    assert system(context()) == ("", "", 0, "")
+
+
+def test_the_structured_user_agent_counts_before_the_agent_string() -> None:
+    sua = {"mobile": 1, "platform": {"brand": "Android", "version": ["13", "1"]}}
+    assert system(context(device={"sua": sua}))[:3] == ("android", "13.1", 4)
+    assert system(context(device={"sua": sua, "ua": "Mozilla/5.0"}))[:3] == ("android", "13.1", 2)
+    assert system(context(device={"sua": sua, "osv": "9"}))[:3] == ("android", "9", 4)
+    assert system(context(device={"sua": {"mobile": 0, "platform": {}}, "ua": "Mozilla/5.0"}))[:3] == (
+        "macos",
+        "14.5",
+        2,
+    )
+
+
+@pytest.mark.parametrize(
+    ("device", "language"),
+    [
+        ({"language": "de"}, "de"),
+        ({"language": "EN-us"}, "en"),
+        ({"language": "pt_BR"}, "pt"),
+        ({"language": "fil"}, "fil"),  # not Finnish
+        ({"langb": "zh-Hant-TW"}, "zh"),
+        ({"language": "de", "langb": "fr"}, "de"),
+        ({"language": ""}, ""),
+        ({}, ""),
+    ],
+)
+def test_language(device: dict[str, Any], language: str) -> None:
+    assert context(device=device).language == language
+
+
+def test_connection_and_carrier() -> None:
+    found = context(device={"connectiontype": 6, "carrier": "VODAFONE DE"})
+    assert (found.connection, found.carrier) == (6, "vodafone de")
+
+
+def test_a_crawler_is_known_by_its_agent() -> None:
+    assert context(device={"ua": "bot"}, by_agent=DeviceFacts(crawler=True)).crawler
+    assert not context(device={"ua": "Mozilla/5.0"}).crawler
+    assert not context(by_agent=DeviceFacts(crawler=True)).crawler
+
+
+# ------------------------------------------------------------------ the person
+
+
+PERSON: dict[str, Any] = {
+    "user": {
+        "id": "u",
+        "buyeruid": "b",
+        "data": [{"segment": [{"id": "S1"}, {"id": "s2"}, {}]}, {}, {"segment": [{"id": "s3"}]}],
+        "eids": [{"source": "ID.example"}, {"source": "other.example"}, {}],
+    },
+    "device": {"ip": "203.0.113.77", "ifa": "i", "geo": {"country": "USA", "lat": 42.3601, "lon": -71.0589}},
+}
+
+
+def test_the_person_where_nothing_forbids_it() -> None:
+    found = context(**PERSON)
+    assert found.user_id == "b"
+    assert found.segments == ("S1", "s2", "s3")
+    assert found.eid_sources == ("id.example", "other.example")
+    assert (found.ip, found.lat, found.lon) == ("203.0.113.77", 42.3601, -71.0589)
+
+
+def test_which_id_of_the_person_counts() -> None:
+    device = {"ifa": "i"}
+    assert context(user={"id": "u", "buyeruid": "b"}, device=device).user_id == "b"
+    assert context(user={"id": "u"}, device=device).user_id == "u"
+    assert context(user={}, device=device).user_id == "i"
+    assert context(device=device).user_id == "i"
+
+
+def test_identities_where_openrtb_2_5_had_them() -> None:
+    assert context(user={"ext": {"eids": [{"source": "A.example"}]}}).eid_sources == ("a.example",)
+    both = {"eids": [{"source": "new.example"}], "ext": {"eids": [{"source": "old.example"}]}}
+    assert context(user=both).eid_sources == ("new.example",)
+
+
+@pytest.mark.parametrize(
+    "signal",
+    [
+        {"regs": {"coppa": 1}},
+        {"regs": {"gdpr": 1}},
+        {"regs": {"us_privacy": "1YYN"}},
+        {"regs": {"ext": {"gpc": 1}}},
+    ],
+)
+def test_without_consent_nothing_is_left_of_the_person(signal: dict[str, Any]) -> None:
+    found = context(**PERSON, **signal)
+    assert (found.user_id, found.segments, found.eid_sources) == ("", (), ())
+    assert (found.ip, found.lat, found.lon) == ("203.0.113.0", 42.4, -71.1)
+    assert found.country == "USA"
+
+
+def test_ipv6_addresses_are_cut_to_48_bits_without_consent() -> None:
+    device = {"ipv6": "2001:db8:1:2::3", "lmt": 1}
+    assert context(device=device).ip == "2001:db8:1::"
+    assert context(device={"ip": "nonsense", "lmt": 1}).ip == ""
+
+
+# ------------------------------------------------------------------ time
+
+
+def millis(year: int, month: int, day: int, hour: int = 0, minute: int = 0) -> int:
+    return int(datetime(year, month, day, hour, minute, tzinfo=UTC).timestamp() * 1000)
+
+
+@pytest.mark.parametrize(
+    ("wall_ms", "offset", "utc_hour", "user_hour"),
+    [
+        (millis(2026, 6, 29), 0, 0, 0),  # a Monday
+        (millis(2026, 6, 29) - 1, 0, 167, 167),
+        (millis(2026, 7, 1, 12), 120, 60, 62),
+        (millis(2026, 7, 1, 12), 330, 60, 65),  # half hours are cut
+        (millis(2026, 7, 1, 12, 30), 330, 60, 66),
+        (millis(2026, 6, 29), -60, 0, 167),  # back over the week's edge
+        (millis(2026, 7, 5, 23), 60, 167, 0),  # and forth
+    ],
+)
+def test_hour_of_week(wall_ms: int, offset: int, utc_hour: int, user_hour: int) -> None:
+    found = context(wall_ms, device={"geo": {"country": "USA", "utcoffset": offset}})
+    assert (found.utc_hour, found.user_hour) == (utc_hour, user_hour)
+
+
+def test_the_hour_of_the_person_by_their_address_or_not_at_all() -> None:
+    assert context(device={"ip": "203.0.113.7"}).user_hour == 60 - 4
+    assert context(device={"ip": "203.0.113.7", "geo": {"utcoffset": 60}}).user_hour == 61
+    assert context(device={"ip": "203.0.113.7", "geo": {"country": "USA"}}).user_hour == -1
+    assert context().user_hour == -1
+
+
+# ------------------------------------------------------------------ chain and disclosure
+
+
+def test_supply_chain_in_either_place() -> None:
+    complete: dict[str, Any] = {"complete": 1, "nodes": [], "ver": "1.0"}
+    broken = {**complete, "complete": 0}
+    assert context(source={"schain": complete}).complete_chain
+    assert context(source={"ext": {"schain": complete}}).complete_chain
+    assert not context(source={"schain": broken, "ext": {"schain": complete}}).complete_chain
+    assert not context(source={}).complete_chain
+    assert not context().complete_chain
+
+
+@pytest.mark.parametrize(
+    ("dsa", "expected"),
+    [
+        (None, 0),
+        ({"dsarequired": 0, "pubrender": 0}, 0),
+        ({"dsarequired": 1, "pubrender": 0}, 0),
+        ({"dsarequired": 2, "pubrender": 0}, 2),
+        ({"dsarequired": 2, "pubrender": 1}, 1),
+        ({"dsarequired": 3, "pubrender": 2}, 1),
+        ({"dsarequired": 3}, 2),
+    ],
+)
+def test_disclosure(dsa: dict[str, int] | None, expected: int) -> None:
+    assert context(regs={"ext": {"dsa": dsa}}).dsa == expected
+
+
+# ------------------------------------------------------------------ the impression
+
+
+def test_kinds_and_flags_of_a_slot() -> None:
+    slot = build_slot(imp(banner={}, native={}, instl=1, rwdd=1, secure=1), 3, RATES)
+    assert (slot.kinds, slot.index) == (BANNER | NATIVE, 3)
+    assert (slot.interstitial, slot.rewarded, slot.secure) == (True, True, True)
+    plain = build_slot(imp(video={}, audio={}, instl=2), 0, RATES)
+    assert plain.kinds == VIDEO | AUDIO
+    assert (plain.interstitial, plain.rewarded, plain.secure) == (False, False, False), "only 1 means yes"
+
+
+@pytest.mark.parametrize(
+    ("media", "sizes"),
+    [
+        ({"banner": {"format": [{"w": 300, "h": 250}, {"w": 728, "h": 90}]}}, ((300, 250), (728, 90))),
+        ({"banner": {"w": 300, "h": 250}}, ((300, 250),)),
+        ({"banner": {"w": 300, "h": 250, "format": [{"w": 728, "h": 90}]}}, ((728, 90), (300, 250))),
+        ({"banner": {"w": 728, "h": 90, "format": [{"w": 728, "h": 90}]}}, ((728, 90),)),
+        ({"banner": {"format": [{"w": 300}, {"w": 0, "h": 50}, {"wratio": 6, "hratio": 5}]}}, ()),
+        ({"banner": {"w": -1, "h": 250}}, ()),
+        ({"banner": {}}, ()),
+        ({"video": {"w": 640, "h": 360}}, ((640, 360),)),
+        ({"video": {"w": 640}}, ()),
+        ({"video": {"w": 640, "h": 360}, "banner": {"w": 300, "h": 250}}, ((300, 250),)),
+        ({"audio": {}}, ()),
+    ],
+)
+def test_sizes_of_a_slot(media: dict[str, Any], sizes: tuple[tuple[int, int], ...]) -> None:
+    assert build_slot(imp(**media), 0, RATES).sizes == sizes
+
+
+def test_position_of_a_slot() -> None:
+    assert build_slot(imp(banner={"pos": 1}, video={"pos": 3}), 0, RATES).position == 1
+    assert build_slot(imp(banner={"pos": 0}, video={"pos": 3}), 0, RATES).position == 3
+    assert build_slot(imp(audio={}), 0, RATES).position == 0
+
+
+@pytest.mark.parametrize(
+    ("floor", "currency", "micros"),
+    [
+        (None, "USD", 0),
+        (0.0, "XXX", 0),  # no floor is one in any currency
+        (0.29, "USD", 290_000),  # 0.29 * 10^6 is a little less in binary
+        (1.1, None, 1_100_000),
+        (2.0000001, "USD", 2_000_001),  # rounded up: a bid at it is never below
+        (1.6, "EUR", 2_000_000),
+        (320.0, "JPY", 2_000_000),
+        (1.0, "XXX", -1),
+    ],
+)
+def test_floors_in_micros(floor: float | None, currency: str | None, micros: int) -> None:
+    assert floor_in_micros(floor, currency, RATES) == micros
+    fields = {} if floor is None else {"bidfloor": floor}
+    assert build_slot(imp(banner={}, bidfloorcur=currency, **fields), 0, RATES).floor_micros == micros
+
+
+def test_placement_of_a_video_new_and_old() -> None:
+    assert video_placement(imp(video={"plcmt": 2, "placement": 1})) == 2
+    assert [video_placement(imp(video={"placement": n})) for n in range(7)] == [0, 1, 4, 4, 4, 3, 0]
+    assert video_placement(imp(video={})) == 0
+    assert video_placement(imp(banner={})) == 0
