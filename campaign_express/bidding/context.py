@@ -7,8 +7,6 @@ id, no segments, no identity sources, a truncated address and truncated coordina
 
 from __future__ import annotations
 
-from collections.abc import Collection
-
 from campaign_express.bidding.currency import Rates
 from campaign_express.bidding.model import Exchange, Inventory
 from campaign_express.bidding.money import floor_to_micros
@@ -133,7 +131,7 @@ class Context:
     dsa: int  # 0: no disclosure is required (regs.ext.dsa); 1: it is, and the publisher draws it; 2: nobody draws it
 
     @property
-    def keywords(self) -> Collection[str]:
+    def keywords(self) -> frozenset[str]:
         """Keywords of the page or app and its content, and of the user where they may be used. Made when asked for."""
         words: list[str] = []
         place, content, user = self.place, self.content, self.request.user
@@ -143,7 +141,7 @@ class Context:
             words += _words(content.keywords, content.kwarray)
         if user is not None and (user.keywords or user.kwarray) and self.consent.personalise:
             words += _words(user.keywords, user.kwarray)
-        return words
+        return frozenset(words)
 
     @property
     def category_groups(self) -> tuple[tuple[int, tuple[str, ...]], ...]:

@@ -11,7 +11,7 @@ import ipaddress
 import math
 import re
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Generic
@@ -87,7 +87,7 @@ device_type = _one_int("device_type", "device_type")
 connection = _one_int("connection", "connection")
 
 
-def _many(field: str, values: Callable[[Context], tuple[str, ...]], spell: Callable[[str], str]) -> Builder:
+def _many(field: str, values: Callable[[Context], Collection[str]], spell: Callable[[str], str]) -> Builder:
     def build(lines: Lines) -> Allow | None:
         def rule(campaign: Campaign) -> tuple[list[str], list[str]]:
             match: Match = getattr(campaign.targeting, field)
@@ -96,15 +96,15 @@ def _many(field: str, values: Callable[[Context], tuple[str, ...]], spell: Calla
         index = ManyValues(lines.everything, lines.rules(rule))
         if not index.used:
             return None
-        allow = index.allow
-        return lambda c: allow(values(c))
+        allow, free = index.allow, index.free
+        return lambda c: allow(found) if (found := values(c)) else free
 
     return build
 
 
 segment = _many("segment", lambda c: c.segments, str)
 eid_source = _many("eid_source", lambda c: c.eid_sources, str.lower)
-keyword = _many("keyword", lambda c: tuple(c.keywords), str.lower)
+keyword = _many("keyword", lambda c: c.keywords, str.lower)
 
 
 def inventory(lines: Lines) -> Allow | None:
@@ -251,53 +251,71 @@ def radius(lines: Lines) -> Allow | None:
 
 
 def address_number(ip: str) -> tuple[int, int]:
-    """(4 or 6, the address as a number), (0, 0) for what is no address."""
-    parts = ip.split(".")
-    if len(parts) == 4 and ip.isascii() and ":" not in ip:  # by far the most; `ipaddress` takes eight times as long
-        a, b, c, d = parts
-        if a.isdigit() and b.isdigit() and c.isdigit() and d.isdigit() and len(ip) <= 15:
-            w, x, y, z = int(a), int(b), int(c), int(d)
-            if w <= 255 and x <= 255 and y <= 255 and z <= 255:
-                return 4, w << 24 | x << 16 | y << 8 | z
-        return 0, 0
+    """(4 or 6, the address as a number), (0, 0) for what is no address. An IPv4 address inside IPv6 is IPv4."""
+    if ":" not in ip:  # by far the most; `ipaddress` takes eight times as long
+        if len(ip) > 15 or not ip.isascii() or not ip.replace(".", "").isdigit():
+            return 0, 0
+        try:
+            w, x, y, z = map(int, ip.split("."))
+        except ValueError:
+            return 0, 0
+        return (4, w << 24 | x << 16 | y << 8 | z) if w | x | y | z < 256 else (0, 0)
     try:
-        address = ipaddress.ip_address(ip)
+        address = ipaddress.IPv6Address(ip)
     except ValueError:
         return 0, 0
-    mapped = address.ipv4_mapped if address.version == 6 else None
-    return (4, int(mapped)) if mapped is not None else (address.version, int(address))
+    mapped = address.ipv4_mapped
+    return (4, int(mapped)) if mapped is not None else (6, int(address))
+
+
+class _Networks:
+    """Masks by network, a table for each prefix length that any campaign uses: one look-up each for an address."""
+
+    def __init__(self, bits: int, kept: int) -> None:
+        """`bits` of an address, `kept` of a truncated one."""
+        self.bits, self.kept = bits, kept
+        self.tables: dict[int, dict[int, list[int]]] = {}  # prefix length → network → [include, exclude]
+
+    def add(self, network: ipaddress.IPv4Network | ipaddress.IPv6Network, mask: int, side: int) -> None:
+        table = self.tables.setdefault(network.prefixlen, {})
+        masks = table.setdefault(int(network.network_address) >> (self.bits - network.prefixlen), [0, 0])
+        masks[side] |= mask
+
+    def containing(self, number: int, truncated: bool) -> tuple[int, int]:
+        """(included, excluded) by any network that `number` is surely in.
+
+        Of a truncated address only the first bits are known: it is in no network narrower than those.
+        """
+        include = exclude = 0
+        for length, table in self.tables.items():
+            found = table.get(number >> (self.bits - length))
+            if found is not None and (not truncated or length <= self.kept):
+                include |= found[0]
+                exclude |= found[1]
+        return include, exclude
 
 
 def ip_range(lines: Lines) -> Allow | None:
-    """One dictionary look-up for each prefix length that any campaign uses.
-
-    Of a truncated address only the first bits are known: it is in no network narrower than those.
-    """
-
-    def networks(cidrs: tuple[str, ...]) -> list[tuple[int, int, int]]:
-        nets = [ipaddress.ip_network(cidr, strict=False) for cidr in cidrs]
-        return [(n.version, n.prefixlen, int(n.network_address) >> (n.max_prefixlen - n.prefixlen)) for n in nets]
-
-    index = ManyValues(
-        lines.everything,
-        lines.rules(lambda c: (networks(c.targeting.ip.include), networks(c.targeting.ip.exclude))),
-    )
-    if not index.used:
+    v4, v6 = _Networks(32, IPV4_KEPT), _Networks(128, IPV6_KEPT)
+    restricted = 0
+    for campaign, _, mask in lines.campaigns:
+        match = campaign.targeting.ip
+        for side, cidrs in enumerate((match.include, match.exclude)):
+            for cidr in cidrs:
+                network = ipaddress.ip_network(cidr, strict=False)
+                (v4 if network.version == 4 else v6).add(network, mask, side)
+        if match.include:
+            restricted |= mask
+    if not v4.tables and not v6.tables:
         return None
-    used = {(version, length) for version, length, _ in index.include.keys() | index.exclude.keys()}
-    lengths4 = sorted(length for version, length in used if version == 4)
-    lengths6 = sorted(length for version, length in used if version == 6)
-    coarse4 = [length for length in lengths4 if length <= IPV4_KEPT]
-    coarse6 = [length for length in lengths6 if length <= IPV6_KEPT]
+    free = lines.everything & ~restricted
 
     def allow(c: Context) -> int:
         version, number = address_number(c.ip)
-        truncated = c.consent.contextual
-        if version == 4:
-            return index.allow([(4, n, number >> (32 - n)) for n in (coarse4 if truncated else lengths4)])
-        if version == 6:
-            return index.allow([(6, n, number >> (128 - n)) for n in (coarse6 if truncated else lengths6)])
-        return index.free
+        if not version:
+            return free
+        include, exclude = (v4 if version == 4 else v6).containing(number, c.consent.contextual)
+        return (free | include) & ~exclude
 
     return allow
 
