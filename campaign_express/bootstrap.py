@@ -8,7 +8,7 @@ from pathlib import Path
 from campaign_express.adapters.enrichment import LocalEnricher
 from campaign_express.adapters.onnx import OnnxScorer, parse_options
 from campaign_express.bidder import Bidder
-from campaign_express.bidding.catalog import load_catalog
+from campaign_express.bidding.catalog import decode_catalog, encode_catalog, load_catalog
 from campaign_express.bidding.currency import load_rates
 from campaign_express.bidding.exchanges import load_exchanges
 from campaign_express.bidding.model import Catalog, Exchanges
@@ -29,8 +29,13 @@ def read_exchanges(settings: Settings) -> Exchanges:
 
 
 def read_catalog(settings: Settings, exchanges: Exchanges) -> Catalog:
+    """The catalogue of the settings' file.
+
+    Copied through its encoded form: what was parsed lies scattered between what parsing threw away, and would keep a
+    third more memory in use.
+    """
     path = Path(settings.catalog_file) if settings.catalog_file else packaged("examples/catalog.yaml")
-    return load_catalog(path, exchanges)
+    return decode_catalog(encode_catalog(load_catalog(path, exchanges)))
 
 
 def build_bidder(settings: Settings, catalog: Catalog | None = None) -> Bidder:

@@ -6,8 +6,9 @@ of 25,000 bits costs about half a microsecond, without any call overhead or allo
 
 from __future__ import annotations
 
+from array import array
 from collections import defaultdict
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -89,6 +90,38 @@ class Memo(dict[Hashable, int]):
             self.clear()
         self[key] = mask
         return mask
+
+
+class Sparse(Generic[V]):
+    """Masks of many values with few lines each, made when asked for: ready ones would each be as wide as the catalogue."""
+
+    __slots__ = ("_bits", "_made")
+
+    def __init__(self, bits: Mapping[V, Iterable[int]], lines: int) -> None:
+        self._bits = {value: array("I", at) for value, at in bits.items()}
+        self._made = Memo(lines)
+
+    def get(self, value: V) -> int:
+        """The lines that have `value`, 0 when none has."""
+        at = self._bits.get(value)
+        if at is None:
+            return 0
+        mask = self._made.get(value)
+        return self._made.put(value, mask_of(at)) if mask is None else mask
+
+
+def mask_of(bits: Iterable[int]) -> int:
+    positions = np.fromiter(bits, dtype=np.int64)
+    if not positions.size:
+        return 0
+    flags = np.zeros(int(positions.max()) + 1, dtype=np.bool_)
+    flags[positions] = True
+    return mask_of_flags(flags)
+
+
+def mask_of_flags(flags: NDArray[np.bool_]) -> int:
+    """`flags` [lines] as a mask."""
+    return int.from_bytes(np.packbits(flags, bitorder="little").tobytes(), "little")
 
 
 def bits(mask: int) -> list[int]:

@@ -7,12 +7,13 @@ the first N keeps the highest bids, and equal prices have one winner.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import cached_property
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from campaign_express.bidding.bitmaps import Rules, V
+from campaign_express.bidding.bitmaps import Rules, Sparse, V, mask_of, mask_of_flags
 from campaign_express.bidding.features import creative_features
 from campaign_express.bidding.markup import Markup, compile_markup
 from campaign_express.bidding.model import Advertiser, Campaign, Catalog, Creative, GoalType, Media
@@ -148,26 +149,33 @@ class Lines:
         return mask_of_flags(np.fromiter((holds(line) for line in self.lines), dtype=np.bool_, count=self.count))
 
     def by(self, values: Callable[[Line], Iterable[V]]) -> dict[V, int]:
-        """Masks of the lines that have each value."""
+        """Masks of the lines that have each value. For few values; see `sparse`."""
+        return {value: mask_of(bits) for value, bits in self._bits_by(values).items()}
+
+    def sparse(self, values: Callable[[Line], Iterable[V]]) -> Sparse[V]:
+        """The same for values that are about as many as campaigns: domains, categories, ids."""
+        return Sparse(self._bits_by(values), self.count)
+
+    def _bits_by(self, values: Callable[[Line], Iterable[V]]) -> dict[V, list[int]]:
         found: dict[V, list[int]] = {}
         for line in self.lines:
             for value in values(line):
                 found.setdefault(value, []).append(line.bit)
-        return {value: mask_of(bits) for value, bits in found.items()}
+        return found
+
+    @cached_property
+    def domains(self) -> Sparse[str]:
+        """Lines by their advertiser's domain and every domain above it."""
+        return self.sparse(lambda line: parents(line.advertiser.domain.lower()))
 
     def __iter__(self) -> Iterator[Line]:
         return iter(self.lines)
 
 
-def mask_of(bits: Iterable[int]) -> int:
-    positions = np.fromiter(bits, dtype=np.int64)
-    if not positions.size:
-        return 0
-    flags = np.zeros(int(positions.max()) + 1, dtype=np.bool_)
-    flags[positions] = True
-    return mask_of_flags(flags)
-
-
-def mask_of_flags(flags: NDArray[np.bool_]) -> int:
-    """`flags` [lines] as a mask."""
-    return int.from_bytes(np.packbits(flags, bitorder="little").tobytes(), "little")
+def parents(domain: str) -> list[str]:
+    """A domain and the domains above it: a.b.example → a.b.example, b.example, example."""
+    found = [domain]
+    while (at := domain.find(".") + 1) > 0:
+        domain = domain[at:]
+        found.append(domain)
+    return found

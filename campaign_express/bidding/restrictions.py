@@ -11,11 +11,11 @@ from datetime import datetime
 
 import numpy as np
 
-from campaign_express.bidding.bitmaps import OneValue
+from campaign_express.bidding.bitmaps import OneValue, Sparse, mask_of_flags
 from campaign_express.bidding.context import Context
-from campaign_express.bidding.lines import Line, Lines, mask_of_flags
+from campaign_express.bidding.lines import Line, Lines
 from campaign_express.bidding.model import Exchange, Status
-from campaign_express.bidding.targeting import Allow, parents
+from campaign_express.bidding.targeting import Allow
 
 
 def paused(lines: Lines) -> Allow | None:
@@ -80,7 +80,7 @@ def seat_of(line: Line, exchange: Exchange) -> str:
 
 def seat(lines: Lines) -> Allow:
     """wseat (allowed seats, empty = all) and bseat (blocked seats), section 3.2.1."""
-    known: dict[str, dict[str, int]] = {}
+    known: dict[str, Sparse[str]] = {}
 
     def allow(c: Context) -> int:
         wanted, blocked = c.request.wseat, c.request.bseat
@@ -88,14 +88,14 @@ def seat(lines: Lines) -> Allow:
             return lines.everything
         seats = known.get(c.exchange.name)
         if seats is None:
-            seats = known[c.exchange.name] = lines.by(lambda line: (seat_of(line, c.exchange),))
+            seats = known[c.exchange.name] = lines.sparse(lambda line: (seat_of(line, c.exchange),))
         mask = lines.everything
         if wanted:
             mask = 0
             for name in wanted:
-                mask |= seats.get(name, 0)
+                mask |= seats.get(name)
         for name in blocked or ():
-            mask &= ~seats.get(name, 0)
+            mask &= ~seats.get(name)
         return mask
 
     return allow
@@ -108,7 +108,7 @@ def blocked_category(lines: Lines) -> Allow:
         found = [(line.cattax, code.upper()) for code in line.cat]
         return found + [(1, code.partition("-")[0]) for tax, code in found if tax == 1 and "-" in code]
 
-    having = lines.by(codes)
+    having = lines.sparse(codes)
     stated = lines.by(lambda line: (line.cattax,) if line.cat else ())
 
     def allow(c: Context) -> int:
@@ -118,9 +118,7 @@ def blocked_category(lines: Lines) -> Allow:
         taxonomy = c.request.cattax or c.exchange.cattax
         mask = stated.get(taxonomy, 0)
         for code in blocked:
-            having_it = having.get((taxonomy, code.upper()))
-            if having_it is not None:
-                mask &= ~having_it
+            mask &= ~having.get((taxonomy, code.upper()))
         return mask
 
     return allow
@@ -128,16 +126,14 @@ def blocked_category(lines: Lines) -> Allow:
 
 def blocked_advertiser(lines: Lines) -> Allow:
     """badv: a blocked domain blocks its subdomains too."""
-    domains = lines.by(lambda line: parents(line.advertiser.domain.lower()))
+    domains = lines.domains
 
     def allow(c: Context) -> int:
         blocked = c.request.badv
         mask = lines.everything
         if blocked:
             for domain in blocked:
-                having_it = domains.get(domain.lower())
-                if having_it is not None:
-                    mask &= ~having_it
+                mask &= ~domains.get(domain.lower())
         return mask
 
     return allow
@@ -145,14 +141,14 @@ def blocked_advertiser(lines: Lines) -> Allow:
 
 def blocked_app(lines: Lines) -> Allow:
     """bapp: bundles of apps that must not be advertised."""
-    bundles = lines.by(lambda line: (line.advertiser.bundle.lower(),) if line.advertiser.bundle else ())
+    bundles = lines.sparse(lambda line: (line.advertiser.bundle.lower(),) if line.advertiser.bundle else ())
 
     def allow(c: Context) -> int:
         blocked = c.request.bapp
         mask = lines.everything
         if blocked:
             for bundle in blocked:
-                mask &= ~bundles.get(bundle.lower(), 0)
+                mask &= ~bundles.get(bundle.lower())
         return mask
 
     return allow

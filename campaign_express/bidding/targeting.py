@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo
 
 from campaign_express.bidding.bitmaps import ManyValues, Memo, OneValue, V
 from campaign_express.bidding.context import Context, os_name
-from campaign_express.bidding.lines import Lines
+from campaign_express.bidding.lines import Lines, parents
 from campaign_express.bidding.model import Campaign, Circle, Inventory, Match, Targeting
 from campaign_express.bidding.privacy import IPV4_KEPT, IPV6_KEPT
 from campaign_express.openrtb.iso3166 import country_alpha3
@@ -110,15 +110,6 @@ keyword = _many("keyword", lambda c: c.keywords, str.lower)
 def inventory(lines: Lines) -> Allow | None:
     index: OneValue[Inventory] = OneValue(lines.everything, lines.rules(lambda c: (c.targeting.inventory, ())))
     return Lookup("inventory", index.allow, index.default) if index.used else None
-
-
-def parents(domain: str) -> list[str]:
-    """A domain and the domains above it: a.b.example → a.b.example, b.example, example."""
-    found = [domain]
-    while (at := domain.find(".") + 1) > 0:
-        domain = domain[at:]
-        found.append(domain)
-    return found
 
 
 def domain(lines: Lines) -> Allow | None:
