@@ -18,6 +18,7 @@ import socket
 import struct
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import NamedTuple, cast
 
 from campaign_express import frames
@@ -26,6 +27,8 @@ from campaign_express.gateway.meters import Meters
 from campaign_express.openrtb.nobid import NoBidReason
 
 logger = logging.getLogger(__name__)
+
+Admit = Callable[[str, int], bool]  # (exchange, arrival_ns): whether one more request of that exchange may pass
 
 NO_AGENT = Answer(204, b"", NoBidReason.NO_AGENT.index)
 LATE = Answer(204, b"", NoBidReason.TIMEOUT.index)
@@ -59,6 +62,7 @@ class AgentPool:
         self._max_batch = max_batch
         self._max_queue = max_queue
         self._timeout_ns = timeout_ms * 1_000_000
+        self._admit: Admit | None = None
         self._loop = asyncio.get_running_loop()
         self._queue: deque[Waiting] = deque()
         self._retries: deque[list[Waiting]] = deque()
@@ -75,6 +79,10 @@ class AgentPool:
     def connect(self, path: str) -> None:
         """Keep a link to the agent that listens at the Unix socket `path`, reconnecting for ever."""
         self._keepers.append(self._loop.create_task(self._keep(path)))
+
+    def limit(self, admit: Admit) -> None:
+        """Ask `admit` before each request from now on; one that may not pass gets a no-bid at once (`qps-limit`)."""
+        self._admit = admit
 
     def close(self) -> None:
         """Let go of the agents. What is still waiting is answered no-bid."""
@@ -117,7 +125,10 @@ class AgentPool:
     # Requests
 
     def submit(self, ask: Ask) -> asyncio.Future[Answer] | None:
-        """The answer to come, or None for a no-bid at once (queue full, or no agent). Counts the outcome either way."""
+        """The answer to come, or None for a no-bid at once (limit, full queue, no agent), which is counted."""
+        if self._admit is not None and not self._admit(ask.exchange, ask.arrival_ns):
+            self._counters.outcomes[NoBidReason.QPS_LIMIT.index] += 1
+            return None
         queue = self._queue
         if len(queue) >= self._max_queue or not self._links:
             self._refuse()

@@ -64,9 +64,12 @@ class BiddingAgent:
         self._socket = AgentSocket(self._bidder, path)
         logger.info("agent listens", extra={"catalog_version": self._bidder.catalog_version})
 
-    def ready(self) -> int:
-        """The agent's pid. Returns when `__init__` has, so a call means: warm and listening."""
-        return os.getpid()
+    def ready(self) -> list[tuple[str, str, int]]:
+        """Each exchange's name in the path ("" is the default), its own name, and the requests a second it may ask.
+
+        Returns when `__init__` has, so an answer means: warm and listening.
+        """
+        return [(key, e.name, e.qps) for key, e in getattr(self._bidder, "exchanges", {}).items()]
 
     def catalog_version(self) -> int:
         return int(self._bidder.catalog_version)

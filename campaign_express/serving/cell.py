@@ -26,6 +26,7 @@ from campaign_express.errors import CampaignExpressError, ConfigError, Unavailab
 from campaign_express.gateway.batching import AgentPool
 from campaign_express.gateway.grpc import GrpcListener
 from campaign_express.gateway.http import ExchangeApp
+from campaign_express.gateway.limits import RateLimits
 from campaign_express.gateway.listeners import HttpListener
 from campaign_express.gateway.meters import Meters
 from campaign_express.gateway.node import NodeMetrics, sweep
@@ -123,10 +124,18 @@ class Cell:
             agent.create(self.settings, path, bidder_factory=self._factory, bundle=1 + n, num_cpus=AGENT_CPUS)
             for n, path in enumerate(self._paths)
         ]
-        await asyncio.wait_for(asyncio.gather(*(a.ready.remote() for a in self._agents)), AGENT_START_S)
+        ready = await asyncio.wait_for(asyncio.gather(*(a.ready.remote() for a in self._agents)), AGENT_START_S)
+        self._limit(ready[0])
         for path in self._paths:
             self.pool.connect(path)
         await asyncio.wait_for(self.pool.wait_live(len(self._paths)), AGENT_START_S)
+
+    def _limit(self, exchanges: list[tuple[str, str, int]]) -> None:
+        """Hold exchanges to their requests a second; the default one counts under its own name."""
+        qps = {name: limit for _, name, limit in exchanges if limit}
+        if qps:
+            limits, names = RateLimits(qps), {key: name for key, name, _ in exchanges}
+            self.pool.limit(lambda exchange, now_ns: limits.admit(names.get(exchange, exchange), now_ns))
 
     async def _start_listeners(self) -> None:
         s = self.settings

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import time
+from types import SimpleNamespace
 from typing import Any
 
+from ray import serve
+
+from campaign_express import config
 from campaign_express.config import Settings
 from campaign_express.frames import Answer, Ask, Reply, Timings
+from campaign_express.serving import builder
 
 BODY = b'{"id":"x","seatbid":[{"bid":[{"id":"1","impid":"1","price":1.5}]}],"cur":"USD"}'
 
 
 class FakeBidder:
     catalog_version = 7
+
+    def __init__(self) -> None:
+        self.exchanges = {
+            key: SimpleNamespace(name=name, qps=qps)
+            for key, name, qps in (("", "any", 0), ("any", "any", 0), ("limited", "limited", 5))
+        }
 
     def warm_up(self) -> None:
         pass
@@ -39,3 +50,8 @@ class FakeBidder:
 
 def build(settings: Settings, catalog: object = None) -> FakeBidder:
     return FakeBidder()
+
+
+def app(args: dict[str, Any]) -> serve.Application:
+    """A cell with this bidder, for declarative deployment."""
+    return builder.build(config.load(args, {}), "fake_bidder:build")

@@ -187,6 +187,15 @@ def test_beyond_its_queue_a_cell_sheds_at_once_and_never_answers_late(deploy: De
     assert report.latency.max < 1500  # ms: eight in the queue, two in hand, and the noise of the machine
 
 
+def test_an_exchange_is_held_to_its_requests_a_second(deploy: Deploy) -> None:
+    cells = deploy(agents_per_cell=1)
+    statuses = [cells.bid(exchange="limited")[0] for _ in range(30)]
+    assert statuses[:5] == [200] * 5
+    assert 204 in statuses
+    assert cells.metrics()['outcomes_total{outcome="no-bid",reason="qps-limit"}'] == statuses.count(204)
+    assert cells.bid()[0] == 200
+
+
 def test_cells_of_one_node_are_one_in_the_metrics(deploy: Deploy) -> None:
     cells = deploy(cells=2, agents_per_cell=2, options={"placement_group_strategy": "STRICT_PACK"}, npu_per_agent=1)
     for _ in range(40):

@@ -171,6 +171,20 @@ def test_beyond_its_bound_the_queue_sheds_at_once() -> None:
     run(test)
 
 
+def test_an_exchange_beyond_its_limit_gets_no_bid_at_once() -> None:
+    async def test() -> None:
+        async with pool_of(1) as (pool, (agent,), meters):
+            pool.limit(lambda exchange, now_ns: exchange != "greedy")
+            assert pool.submit(Ask("greedy", time.monotonic_ns(), b"1")) is None
+            assert meters.counters.outcomes[NoBidReason.QPS_LIMIT.index] == 1
+            futures = submit(pool, b"2")
+            assert await agent.take() == [b"2"]
+            agent.answer()
+            await answers(futures)
+
+    run(test)
+
+
 def test_a_dead_agents_batch_goes_to_another_once() -> None:
     async def test() -> None:
         async with pool_of(2) as (pool, (one, two), meters):
