@@ -1,7 +1,7 @@
 """The decision against the obvious one: whatever the catalogue and the request, both name the same bidders and winner.
 
-`HYPOTHESIS_PROFILE=long` searches thirty times as far, at random, and makes what it finds small; by default the same
-examples run every time.
+The same catalogues and requests are tried every time; `HYPOTHESIS_PROFILE=long` tries thirty times as many, at random.
+What differs is made small before it is shown.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable
+from random import Random
 from typing import Any
 from zlib import crc32
 
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, Phase, Verbosity, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, Phase, given, settings
 
 from campaign_express.bidder import Bidder
 from campaign_express.bidding.bitmaps import bits
@@ -32,14 +32,14 @@ from campaign_express.openrtb.proto import openrtb_pb2
 from campaign_express.openrtb.protobuf import encode_request_pb
 from campaign_express.openrtb.request import BidRequest
 from tests.support.bidders import FixedFacts, ask
-from tests.support.catalog_strategies import PLAIN_IMPRESSIONS, RATES, RULES, VENDOR, catalogs, requests, worlds
+from tests.support.catalog_strategies import RATES, RULES, VENDOR, catalogs, worlds
+from tests.support.drawing import seeds
 from tests.support.oracle import Pair, Place, World, currency, eligible, floor_micros, price_micros, seat_of
+from tests.support.request_strategies import requests
+from tests.support.shrinking import smallest
 
-# Shrinking takes minutes; where it is off, the message tells what differs.
 LONG = os.environ.get("HYPOTHESIS_PROFILE") == "long"
 FIXED_PRICE = 3
-
-
 pytestmark = pytest.mark.timeout(0 if LONG else 180)
 
 
@@ -47,9 +47,10 @@ def searched(examples: int) -> Callable[[Any], Any]:
     return settings(
         max_examples=examples * (30 if LONG else 1),
         derandomize=not LONG,
-        phases=list(Phase) if LONG else [Phase.explicit, Phase.generate],
-        verbosity=Verbosity.normal if LONG else Verbosity.quiet,
         deadline=None,
+        # A smaller seed is no smaller example.
+        phases=[Phase.explicit, Phase.reuse, Phase.generate],
+        database=None,
         suppress_health_check=list(HealthCheck),
     )
 
@@ -71,12 +72,15 @@ class PairScorer:
 
     def learn(self, of: Bidder) -> None:
         lines = of.pipeline.lines
-        for line, features in zip(lines, lines.creative_cat, strict=True):
-            self._pairs[features.tobytes()] = (line.campaign.id, line.creative.id)
+        for line, vector in zip(lines, self.embed(lines.creative_cat), strict=True):
+            self._pairs[vector.tobytes()] = (line.campaign.id, line.creative.id)
         assert len(self._pairs) == lines.count
 
-    def score(self, request_cat: Any, request_num: Any, creative_cat: Any, row: Any) -> tuple[Any, Any]:
-        pairs = [scores(self._pairs[features.tobytes()]) for features in creative_cat]
+    def embed(self, creative_cat: Any) -> Any:
+        return creative_cat.astype(np.float32)
+
+    def score(self, request_cat: Any, request_num: Any, creative: Any, row: Any) -> tuple[Any, Any]:
+        pairs = [scores(self._pairs[vector.tobytes()]) for vector in creative.astype(np.float32)]
         pctr, pcvr = np.array(pairs, dtype=np.float32).T
         if self.by_request:
             factor = [crc32(features.tobytes()) % 8 / 8 for features in request_cat]
@@ -129,37 +133,27 @@ def candidates(of: Bidder, offers: list[Offer]) -> dict[Place, set[Pair]]:
     return found
 
 
-def differences(
-    world: World, request: BidRequest, got: dict[Place, set[Pair]], wanted: dict[Place, set[Pair]]
-) -> list[str]:
-    """Who bids and must not, who must and does not, with everything that bears on it."""
-    campaigns = {campaign.id: campaign for campaign in world.catalog.campaigns}
-    found = []
-    for place in got.keys() | wanted.keys():
-        for what, pairs in (
-            ("must not bid", got.get(place, set()) - wanted.get(place, set())),
-            ("is left out", wanted.get(place, set()) - got.get(place, set())),
-        ):
-            for campaign_id, creative_id in pairs:
-                campaign = campaigns[campaign_id]
-                creative = next(k for k in campaign.creatives if k.id == creative_id)
-                shown = [
-                    (what, place),
-                    campaign.targeting,
-                    creative,
-                    campaign,
-                    request.imp[place[0]],
-                    request,
-                    world.geo,
-                ]
-                found.append("\n".join(map(str, shown)))
-    return found
-
-
-def crossed(bodies: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Each one's impressions with each one's everything else: drawing costs a hundred times what deciding does."""
-    slots = [PLAIN_IMPRESSIONS, *(body["imp"] for body in bodies)]
-    return [{**body, "imp": imp} for body in bodies for imp in slots]
+def difference(two: list[World], body: dict[str, Any]) -> str | None:
+    """Who bids and must not or must and does not, or what is wrong with an answer; None where all is well."""
+    made = bidder_of(two)
+    request = decode_request(msgspec.json.encode(body))
+    for world in two:
+        _, offers = matched(made, world, request)
+        got, wanted = candidates(made, offers), eligible(world, request)
+        for place in got.keys() | wanted.keys():
+            extra, lost = (
+                got.get(place, set()) - wanted.get(place, set()),
+                wanted.get(place, set()) - got.get(place, set()),
+            )
+            if extra or lost:
+                return (
+                    f"exchange {world.exchange.name}, (impression, deal) {place}: must not bid {extra}, left out {lost}"
+                )
+        try:
+            check_answer(world, request, made.answer([ask_of(world, body)], 0, world.wall_ms).answers[0])
+        except AssertionError as error:
+            return f"{world.exchange.name}: {error}"
+    return None
 
 
 def expected_bids(world: World, request: BidRequest) -> dict[str, tuple[int, str | None, str, set[str]]]:
@@ -208,35 +202,27 @@ def checked(answer: Answer) -> Answer:
 def test_candidates_and_winners_are_those_of_the_oracle() -> None:
     tally: Counter[str] = Counter()
 
-    @searched(100)
-    @given(worlds, st.lists(requests, min_size=4, max_size=4))
-    def check(two: list[World], bodies: list[dict[str, Any]]) -> None:
+    @searched(250)
+    @given(seeds)
+    def check(seed: int) -> None:
+        random = Random(seed)
+        two = worlds.draw(random)
         made = bidder_of(two)
-        for body in crossed(bodies):
+        for body in (requests.draw(random) for _ in range(12)):
             request = decode_request(msgspec.json.encode(body))
             for world in two:
                 _, offers = matched(made, world, request)
-                found = differences(world, request, candidates(made, offers), eligible(world, request))
-                if found:
-                    pytest.fail("\n\n".join(found))
-                answer = checked(made.answer([ask_of(world, body)], 0, world.wall_ms).answers[0])
-                expected = expected_bids(world, request)
+                wanted = eligible(world, request)
+                if candidates(made, offers) != wanted:
+                    pytest.fail(smallest(two, body, difference))
+                answer = made.answer([ask_of(world, body)], 0, world.wall_ms).answers[0]
+                try:
+                    check_answer(world, request, answer)
+                except AssertionError:
+                    pytest.fail(smallest(two, body, difference))
                 tally["asked"] += 1
                 tally["bid"] += bool(answer.body)
-                tally.update(used(world, eligible(world, request)))
-                if not answer.body:
-                    assert expected == {}
-                    continue
-                response = msgspec.json.decode(answer.body)
-                given = {bid["impid"]: bid for seat in response["seatbid"] for bid in seat["bid"]}
-                assert sum(len(seat["bid"]) for seat in response["seatbid"]) == len(given), (
-                    "two bids for one impression"
-                )
-                assert {
-                    id: (bid.get("dealid"), bid["cid"], bid["crid"] in expected[id][3]) for id, bid in given.items()
-                } == {id: (deal, campaign, True) for id, (_, deal, campaign, _) in expected.items()}
-                assert list(answer.prices) == [expected[imp.id][0] for imp in request.imp if imp.id in expected]
-                check_restrictions(world, request, response)
+                tally.update(used(world, wanted))
 
     check()
     assert tally["bid"] >= 0.3 * tally["asked"], tally
@@ -254,6 +240,23 @@ def used(world: World, places: dict[Place, set[Pair]]) -> set[str]:
             found |= {name for name in RULES if getattr(campaign.targeting, name) != getattr(Targeting(), name)}
         found |= {creative.media.value for creative in shown}
     return found
+
+
+def check_answer(world: World, request: BidRequest, answer: Answer) -> None:
+    """The winners, their prices, and what the response says of them."""
+    checked(answer)
+    expected = expected_bids(world, request)
+    if not answer.body:
+        assert expected == {}
+        return
+    response = msgspec.json.decode(answer.body)
+    given = {bid["impid"]: bid for seat in response["seatbid"] for bid in seat["bid"]}
+    assert sum(len(seat["bid"]) for seat in response["seatbid"]) == len(given), "two bids for one impression"
+    assert {id: (bid.get("dealid"), bid["cid"], bid["crid"] in expected[id][3]) for id, bid in given.items()} == {
+        id: (deal, campaign, True) for id, (_, deal, campaign, _) in expected.items()
+    }
+    assert list(answer.prices) == [expected[imp.id][0] for imp in request.imp if imp.id in expected]
+    check_restrictions(world, request, response)
 
 
 def check_restrictions(world: World, request: BidRequest, response: dict[str, Any]) -> None:
@@ -320,12 +323,14 @@ def decisions(answers: list[Answer]) -> list[tuple[int, tuple[int, ...], list[An
 def test_a_batch_decides_as_its_requests_do_alone_in_either_encoding() -> None:
     tally: Counter[str] = Counter()
 
-    @searched(25)
-    @given(worlds, st.lists(requests, min_size=4, max_size=4), st.randoms(use_true_random=False))
-    def check(two: list[World], bodies: list[dict[str, Any]], random: Any) -> None:
+    @searched(100)
+    @given(seeds)
+    def check(seed: int) -> None:
+        random = Random(seed)
+        two = worlds.draw(random)
         made = bidder_of(two, by_request=True)
         wall_ms = two[0].wall_ms
-        mail = [(body, random.randrange(2), random.random() < 0.5) for body in crossed(bodies)]
+        mail = [(requests.draw(random), random.randrange(2), random.random() < 0.5) for _ in range(16)]
         alone = [made.answer([ask_of(two[which], body)], 0, wall_ms).answers[0] for body, which, _ in mail]
         batch = [ask_of(two[which], body, PROTOBUF if packed else 0) for body, which, packed in mail]
         together = made.answer(batch, 0, wall_ms).answers
@@ -351,13 +356,16 @@ def json_of(body: bytes) -> bytes:
 def test_the_order_of_campaigns_in_the_file_does_not_matter() -> None:
     tally: Counter[str] = Counter()
 
-    @searched(25)
-    @given(worlds, st.lists(requests, min_size=4, max_size=4), st.randoms(use_true_random=False))
-    def check(two: list[World], bodies: list[dict[str, Any]], random: Any) -> None:
+    @searched(60)
+    @given(seeds)
+    def check(seed: int) -> None:
+        random = Random(seed)
+        two = worlds.draw(random)
+        bodies = [requests.draw(random) for _ in range(12)]
         shuffled = list(two[0].catalog.campaigns)
         random.shuffle(shuffled)
         turned = tuple(msgspec.structs.replace(c, creatives=c.creatives[::-1]) for c in shuffled)
-        asks = [ask_of(world, body) for world in two for body in crossed(bodies)]
+        asks = [ask_of(world, body) for world in two for body in bodies]
         other = bidder_of(two, msgspec.structs.replace(two[0].catalog, campaigns=turned))
         first = bidder_of(two).answer(asks, 0, two[0].wall_ms).answers
         assert decisions(other.answer(asks, 0, two[0].wall_ms).answers) == decisions(first)
@@ -375,9 +383,10 @@ def test_generated_catalogues_are_ones_that_the_loader_accepts() -> None:
     # Targeting that no creative can meet is refused by the loader and harmless here.
     harmless = ("targeting.media", "targeting.size.include")
 
-    @searched(25)
-    @given(catalogs())
-    def check(catalog: Catalog) -> None:
+    @searched(60)
+    @given(seeds)
+    def check(seed: int) -> None:
+        catalog = catalogs.draw(Random(seed))
         for advertiser in catalog.advertisers:
             assert list(advertiser_problems(advertiser)) == []
         for campaign in catalog.campaigns:
