@@ -1,11 +1,16 @@
 """Scoring with ONNX Runtime: one run for all candidates of all impressions of a batch.
 
-A model file is refused at load (ModelError) unless its metadata carries this release's feature schema and its inputs
-and output are those of `ports.Scorer`; a trial run then proves that it runs, gives probabilities, and has tables as
-high as the schema needs. The graph and the recipe of the shipped model: docs/model.md.
+A model is two files. NAME.onnx, the serving graph, runs for every batch; NAME.creative.onnx, the creative tower, turns
+the features of creatives into vectors once a catalogue, so that a batch does not do it again for each candidate.
 
-`accelerator` names the execution provider. Where the provider is absent, fails, or takes no node of the graph, the CPU
-serves (`fallback` is True, one warning is logged), or the load is refused under `require_accelerator`.
+A model is refused at load (ModelError) unless the metadata of both files carry this release's feature schema and the
+same pair, and their inputs and outputs are those of `ports.Scorer`; a trial run then proves that both run, give numbers
+and probabilities, and have tables as high as the schema needs. The graphs and the recipe of the shipped model:
+docs/model.md.
+
+`accelerator` names the execution provider of the serving graph; the tower always runs on the CPU. Where the provider is
+absent, fails, or takes no node of the graph, the CPU serves (`fallback` is True, one warning is logged), or the load is
+refused under `require_accelerator`.
 
 An NPU compiles static shapes, so there a batch is padded up to the next of a few (impressions, candidates) shapes, each
 with a session of its own, and a larger batch is cut. The CPU takes any shape.
@@ -23,7 +28,7 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from time import perf_counter_ns
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnxruntime as ort
@@ -42,13 +47,19 @@ from campaign_express.errors import ModelError
 log = logging.getLogger(__name__)
 
 CPU = "CPUExecutionProvider"
-INPUTS = {  # name -> (type, shape), as ports.Scorer
+ANY = "D"  # a dimension that is the model's choice: the width of a creative's vector
+Signature = Mapping[str, tuple[str, Sequence[int | str]]]  # name -> (type, shape)
+SERVING_INPUTS: Signature = {  # as ports.Scorer.score
     "request_cat": ("tensor(int64)", ["R", len(REQUEST_CATEGORICAL)]),
     "request_num": ("tensor(float)", ["R", len(REQUEST_NUMERIC)]),
-    "creative_cat": ("tensor(int64)", ["N", len(CREATIVE_CATEGORICAL)]),
+    "creative": ("tensor(float)", ["N", ANY]),
     "row": ("tensor(int64)", ["N"]),
 }
-OUTPUT = "probabilities"  # float [2, N]: pctr, pcvr
+SERVING_OUTPUTS: Signature = {"probabilities": ("tensor(float)", [2, "N"])}  # pctr, pcvr
+TOWER_INPUTS: Signature = {"creative_cat": ("tensor(int64)", ["L", len(CREATIVE_CATEGORICAL)])}  # as .embed
+TOWER_OUTPUTS: Signature = {"creative": ("tensor(float)", ["L", ANY])}
+TOWER_ROWS = 4096  # creatives in a run of the tower: bounds its buffers, which a large catalogue would else fill
+_OUTPUTS = tuple(SERVING_OUTPUTS)
 Int64s = NDArray[np.int64]
 Float32s = NDArray[np.float32]
 
@@ -75,6 +86,11 @@ def default_model() -> Path:
     return Path(str(resources.files("campaign_express") / "data" / "models" / "seed.onnx"))
 
 
+def tower_file(model_file: Path) -> Path:
+    """The creative tower that belongs to a serving graph: the same name with `.creative.onnx` for `.onnx`."""
+    return model_file.with_suffix(".creative.onnx")
+
+
 def parse_options(text: str) -> dict[str, str]:
     """Provider options from `key=value,key=value` (the setting `npu_options`). Raises ModelError."""
     options = {}
@@ -97,14 +113,21 @@ def with_cache_key(options: Mapping[str, str], digest: str, shape: tuple[int, in
     return options
 
 
-class OnnxScorer:
-    """Implements `ports.Scorer`. Not for several threads at once: an agent has one.
+class _File(NamedTuple):
+    path: Path
+    model: bytes
 
-    version   of the model: its own name for itself and the start of the file's SHA-256
+
+class OnnxScorer:
+    """Implements `ports.Scorer`. `score` is not for several threads at once: an agent has one; `embed` may run beside.
+
+    version   of the model: its own name for itself and the start of the SHA-256 of its two files
+    width     D, of a creative's vector
     provider  that runs the graph
     fallback  True when that is not the provider of the accelerator asked for; `fallback_reason` says why
     warm_us   microseconds that 16 impressions with 30 candidates each take on it once warm; `cpu_us` on the CPU
     invalid   scores that were no numbers and became 0 since load
+    invalid_creatives  whose vectors were no numbers, since load
     """
 
     def __init__(
@@ -121,22 +144,22 @@ class OnnxScorer:
         `provider_options` go to the accelerator's provider as they are (not to the CPU's).
         """
         path = Path(model_file) if model_file else default_model()
-        try:
-            model = path.read_bytes()
-        except OSError as error:
-            raise ModelError(f"model file {path}: {error.strerror or error}") from error
+        file = _read(path, f"model file {path}")
+        tower = _read(tower_file(path), f"creative tower {tower_file(path)} of model file {path}")
         self._source = str(path)
-        self._digest = hashlib.sha256(model).hexdigest()
+        self._digest = hashlib.sha256(file.model + tower.model).hexdigest()
         self._threads = threads
         self.provider = CPU
         self.fallback = False
         self.fallback_reason = ""
-        self.invalid = 0
+        self.invalid = self.invalid_creatives = 0
 
         # The CPU's session comes first, whatever the accelerator: what it says of the file is the truth about the file,
         # not a provider's fault, and its time is what an accelerator is compared with.
-        cpu = self._open(model, CPU, {}, None)
-        self.version = self._check(cpu)
+        cpu = self._open(file, CPU, {}, None)
+        self._tower = self._open(tower, CPU, {}, None)
+        self.version, self.width = self._check(file, cpu, tower, self._tower)
+        self._last_creative = self._try_tower(tower)
         self._sessions: list[tuple[int, int, ort.InferenceSession]] = []
         self._run = cpu.run
         self._run_one = self._run_any
@@ -146,7 +169,7 @@ class OnnxScorer:
             raise ModelError(f"accelerator {accelerator!r} is none of {', '.join(accelerators)}")
         if wanted.shapes:
             try:
-                self._accelerate(wanted, model, provider_options or {})
+                self._accelerate(wanted, file, provider_options or {})
             except ModelError as error:
                 if require_accelerator:
                     raise
@@ -155,13 +178,32 @@ class OnnxScorer:
                 log.warning("accelerator %s is not used, the CPU serves: %s", accelerator, error)
         log.info("model %s on %s: %.0f µs (CPU: %.0f µs)", self.version, self.provider, self.warm_us, self.cpu_us)
 
+    def embed(self, creative_cat: Int64s) -> Float32s:
+        """See `ports.Scorer.embed`.
+
+        A vector that is not all finite numbers becomes NaN throughout, is counted and logged: `score` then gives 0, so
+        such a creative bids nothing, and the rest of the catalogue is served. (Zeros would be scored like any other.)
+        """
+        vectors = np.empty((len(creative_cat), self.width), np.float32)
+        for start in range(0, len(creative_cat), TOWER_ROWS):
+            part = slice(start, start + TOWER_ROWS)
+            vectors[part] = self._tower.run(tuple(TOWER_OUTPUTS), {"creative_cat": creative_cat[part]})[0]
+        unusable = ~np.isfinite(vectors).all(axis=1)
+        if unusable.any():
+            vectors[unusable] = np.nan
+            self.invalid_creatives += int(unusable.sum())
+            log.warning("model %s: %d creatives get no score", self.version, unusable.sum())
+        return vectors
+
     def score(
-        self, request_cat: Int64s, request_num: Float32s, creative_cat: Int64s, row: Int64s
+        self, request_cat: Int64s, request_num: Float32s, creative: Float32s, row: Int64s
     ) -> tuple[Float32s, Float32s]:
         """See `ports.Scorer.score`. A score that is not a number becomes 0, which bids nothing, and is counted."""
         if not len(row):
             return np.empty(0, np.float32), np.empty(0, np.float32)
-        scores = self._run_one(request_cat, request_num, creative_cat, row)
+        scores = self._run_one(request_cat, request_num, creative, row)
+        if self.invalid_creatives:  # not left to the graph: a provider's ReLU may turn NaN into 0
+            scores = np.where(np.isnan(creative[:, 0]), np.float32(np.nan), scores)
         # Outputs of a sigmoid are in [0, 1] or NaN, and one NaN makes the whole product NaN: the cheapest test.
         flat = scores.ravel()
         total = flat.dot(flat)
@@ -171,17 +213,17 @@ class OnnxScorer:
             scores = np.where(bad, np.float32(0), scores)
         return scores[0], scores[1]
 
-    def _run_any(self, request_cat: Int64s, request_num: Float32s, creative_cat: Int64s, row: Int64s) -> Float32s:
+    def _run_any(self, request_cat: Int64s, request_num: Float32s, creative: Float32s, row: Int64s) -> Float32s:
         """[2, N] in one run."""
-        feed = {"request_cat": request_cat, "request_num": request_num, "creative_cat": creative_cat, "row": row}
-        scores: Float32s = self._run((OUTPUT,), feed)[0]
+        feed = {"request_cat": request_cat, "request_num": request_num, "creative": creative, "row": row}
+        scores: Float32s = self._run(_OUTPUTS, feed)[0]
         return scores
 
-    def _run_padded(self, request_cat: Int64s, request_num: Float32s, creative_cat: Int64s, row: Int64s) -> Float32s:
+    def _run_padded(self, request_cat: Int64s, request_num: Float32s, creative: Float32s, row: Int64s) -> Float32s:
         """[2, N] in as few runs of compiled shapes as it takes, impressions block by block."""
         most_requests, most_candidates, _ = self._sessions[-1]
         if len(request_cat) <= most_requests and len(row) <= most_candidates:
-            return self._run_shape(request_cat, request_num, creative_cat, row)
+            return self._run_shape(request_cat, request_num, creative, row)
         scores = np.empty((2, len(row)), np.float32)
         for first in range(0, len(request_cat), most_requests):
             block = slice(first, first + most_requests)
@@ -189,11 +231,11 @@ class OnnxScorer:
             for start in range(0, len(inside), most_candidates):
                 part = inside[start : start + most_candidates]
                 scores[:, part] = self._run_shape(
-                    request_cat[block], request_num[block], creative_cat[part], row[part] - first
+                    request_cat[block], request_num[block], creative[part], row[part] - first
                 )
         return scores
 
-    def _run_shape(self, request_cat: Int64s, request_num: Float32s, creative_cat: Int64s, row: Int64s) -> Float32s:
+    def _run_shape(self, request_cat: Int64s, request_num: Float32s, creative: Float32s, row: Int64s) -> Float32s:
         r, n = len(request_cat), len(row)
         for requests, candidates, session in self._sessions:  # noqa: B007 - the one that fits is used below
             if r <= requests and n <= candidates:
@@ -201,27 +243,27 @@ class OnnxScorer:
         feed = {
             "request_cat": _padded(request_cat, requests),
             "request_num": _padded(request_num, requests),
-            "creative_cat": _padded(creative_cat, candidates),
+            "creative": _padded(creative, candidates),
             "row": _padded(row, candidates),
         }
-        scores: Float32s = session.run((OUTPUT,), feed)[0]
+        scores: Float32s = session.run(_OUTPUTS, feed)[0]
         return np.ascontiguousarray(scores[:, :n])
 
-    def _accelerate(self, wanted: Accelerator, model: bytes, options: Mapping[str, str]) -> None:
-        self._sessions = [(*shape, self._open_on(wanted.provider, model, options, shape)) for shape in wanted.shapes]
+    def _accelerate(self, wanted: Accelerator, file: _File, options: Mapping[str, str]) -> None:
+        self._sessions = [(*shape, self._open_on(wanted.provider, file, options, shape)) for shape in wanted.shapes]
         self.provider = wanted.provider
         self._run_one = self._run_padded
         self.warm_us = self._warm_up()
 
     def _open_on(
-        self, provider: str, model: bytes, options: Mapping[str, str], shape: tuple[int, int]
+        self, provider: str, file: _File, options: Mapping[str, str], shape: tuple[int, int]
     ) -> ort.InferenceSession:
         """A session that really runs on `provider`. Raises ModelError where it is absent, fails or takes no node."""
         available = ort.get_available_providers()
         if provider not in available:
             raise ModelError(f"{provider} is not part of this ONNX Runtime (it has {', '.join(available)})")
         options = with_cache_key(options, self._digest, shape)
-        session = self._open(model, provider, options, shape)
+        session = self._open(file, provider, options, shape)
         if provider not in session.get_providers():
             raise ModelError(f"{provider} failed to start; ONNX Runtime chose {', '.join(session.get_providers())}")
         if not _takes_nodes(session, provider):
@@ -229,7 +271,7 @@ class OnnxScorer:
         return session
 
     def _open(
-        self, model: bytes, provider: str, options: Mapping[str, str], shape: tuple[int, int] | None
+        self, file: _File, provider: str, options: Mapping[str, str], shape: tuple[int, int] | None
     ) -> ort.InferenceSession:
         settings = ort.SessionOptions()
         settings.log_severity_level = 3
@@ -244,26 +286,35 @@ class OnnxScorer:
             settings.add_free_dimension_override_by_name("N", shape[1])
         providers: Sequence[Any] = [CPU] if provider == CPU else [(provider, dict(options)), CPU]
         try:
-            return ort.InferenceSession(model, settings, providers=providers)
+            return ort.InferenceSession(file.model, settings, providers=providers)
         except Exception as error:  # ONNX Runtime's own exceptions have no common base but this
-            raise ModelError(f"model file {self._source} cannot be loaded on {provider}: {error}") from error
+            raise ModelError(f"model file {file.path} cannot be loaded on {provider}: {error}") from error
 
-    def _check(self, session: ort.InferenceSession) -> str:
-        """Schema, inputs and output. Returns the model's version."""
-        metadata = session.get_modelmeta().custom_metadata_map
-        schema = metadata.get("schema_version")
-        if schema != SCHEMA_VERSION:
+    def _check(
+        self, file: _File, serving: ort.InferenceSession, file_of_tower: _File, tower: ort.InferenceSession
+    ) -> tuple[str, int]:
+        """Schema, inputs and outputs of both files, and that they belong together. Returns (version, D)."""
+        width = _check_graph(file.path, serving, SERVING_INPUTS, SERVING_OUTPUTS)
+        tower_width = _check_graph(file_of_tower.path, tower, TOWER_INPUTS, TOWER_OUTPUTS)
+        metadata, of_tower = (session.get_modelmeta().custom_metadata_map for session in (serving, tower))
+        both = f"model file {file.path} and creative tower {file_of_tower.path} do not belong together"
+        if not metadata.get("pair") or metadata["pair"] != of_tower.get("pair"):
             raise ModelError(
-                f"model file {self._source} was made for feature schema {schema or '(none given)'}, "
-                f"this release has {SCHEMA_VERSION}: train or build it again (docs/model.md)"
+                f"{both}: pair {metadata.get('pair') or '(none given)'} and {of_tower.get('pair') or '(none given)'}"
             )
-        found = {i.name: (i.type, list(i.shape)) for i in session.get_inputs()}
-        if found != INPUTS:
-            raise ModelError(f"model file {self._source} has inputs {found}, expected {INPUTS}")
-        outputs = {o.name: (o.type, list(o.shape)) for o in session.get_outputs()}
-        if outputs.get(OUTPUT) != ("tensor(float)", [2, "N"]):
-            raise ModelError(f"model file {self._source} has outputs {outputs}, expected {OUTPUT}: float [2, N]")
-        return f"{metadata.get('version') or 'unnamed'}+{self._digest[:8]}"
+        if width != tower_width:
+            raise ModelError(f"{both}: a creative has {width} numbers in the one and {tower_width} in the other")
+        return f"{metadata.get('version') or 'unnamed'}+{self._digest[:8]}", width
+
+    def _try_tower(self, file: _File) -> Float32s:
+        """[1, D], the vector of the creative whose features are all the table's last row. Raises ModelError."""
+        try:
+            vector = self.embed(np.full((1, len(CREATIVE_CATEGORICAL)), CREATIVE_ROWS - 1))
+        except Exception as error:  # as above
+            raise ModelError(f"creative tower {file.path} does not run: {error}") from error
+        if self.invalid_creatives:
+            raise ModelError(f"creative tower {file.path} gives something else than finite numbers")
+        return vector
 
     def _warm_up(self) -> float:
         """Runs every shape, with the highest index of each side, and times the usual one. Raises ModelError."""
@@ -273,7 +324,7 @@ class OnnxScorer:
             rows = (
                 np.full((r, len(REQUEST_CATEGORICAL)), REQUEST_ROWS - 1),
                 np.zeros((r, len(REQUEST_NUMERIC)), np.float32),
-                np.full((n, len(CREATIVE_CATEGORICAL)), CREATIVE_ROWS - 1),
+                self._last_creative.repeat(n, axis=0),
                 np.arange(n) % r,
             )
             try:
@@ -288,6 +339,35 @@ class OnnxScorer:
             if scores.shape != (2, n) or not ((scores >= 0) & (scores <= 1)).all():
                 raise ModelError(f"model file {self._source} gives something else than probabilities")
         return taken
+
+
+def _read(path: Path, name: str) -> _File:
+    try:
+        return _File(path, path.read_bytes())
+    except OSError as error:
+        raise ModelError(f"{name}: {error.strerror or error}") from error
+
+
+def _check_graph(path: Path, session: ort.InferenceSession, inputs: Signature, outputs: Signature) -> int:
+    """Returns D, the graph's own choice of it. Raises ModelError."""
+    schema = session.get_modelmeta().custom_metadata_map.get("schema_version")
+    if schema != SCHEMA_VERSION:
+        raise ModelError(
+            f"model file {path} was made for feature schema {schema or '(none given)'}, "
+            f"this release has {SCHEMA_VERSION}: train or build it again (docs/model.md)"
+        )
+    width = 0
+    for kind, values, expected in (
+        ("inputs", session.get_inputs(), inputs),
+        ("outputs", session.get_outputs(), outputs),
+    ):
+        found = {v.name: (v.type, list(v.shape)) for v in values}
+        _, shape = found.get("creative", ("", []))
+        if len(shape) == 2 and isinstance(shape[1], int):
+            width, shape[1] = shape[1], ANY
+        if found != expected:
+            raise ModelError(f"model file {path} has {kind} {found}, expected {dict(expected)}")
+    return width
 
 
 def _padded(rows: NDArray[Any], height: int) -> NDArray[Any]:

@@ -1,20 +1,21 @@
 """Builds the model that ships with the project: plausible base rates, before any click was seen.
 
-    python -m campaign_express.learning.seed_model OUT.onnx
+    python -m campaign_express.learning.seed_model OUT.onnx                          writes OUT.creative.onnx as well
 
-The graph (drawn in docs/model.md) is a factorisation machine under a small dense layer, with everything about an
-impression computed once and shared by its candidates:
+The two graphs (drawn in docs/model.md) are a factorisation machine under a small dense layer. What there is to say of a
+creative is computed once a catalogue, by the creative tower; what there is to say of an impression once, for all its
+candidates, by the serving graph:
 
-    u[R,16] = flatten(table_r[request_cat]) Wr + request_num Wn + br
-    v[N,16] = flatten(table_c[creative_cat]) Wc + bc
-    h[N,16] = relu((u[row] * v) W1 + b1)
-    probabilities[2,N] = sigmoid(W2 h^T + b2)                                                     0: pctr, 1: pcvr
+    tower     creative[L,16] = flatten(table_c[creative_cat]) Wc + bc
+    serving   u[R,16] = flatten(table_r[request_cat]) Wr + request_num Wn + br
+              h[N,16] = relu((u[row] * creative) W1 + b1)
+              probabilities[2,N] = sigmoid(W2 h^T + b2)                                           0: pctr, 1: pcvr
 
 The recipe: log-odds of a click and of a conversion are sums of effects, kept in two columns of each embedding. Known
 effects (media kind, position, size, device, hour, goal) are written below; hashed features get a small pseudo-random
 effect, so that campaigns and sites differ; the other six columns hold small vectors whose products are the interaction.
-`u` and `v` each hold ones where the other holds its effects, which makes the products plain sums; hidden units clamp
-both log-odds to their bounds, and the rest of them start at weight zero for training to use.
+`u` and `creative` each hold ones where the other holds its effects, which makes the products plain sums; hidden units
+clamp both log-odds to their bounds, and the rest of them start at weight zero for training to use.
 
 Needs the `onnx` package (a development dependency). Same source, same bytes: the noise comes from RandomState's frozen
 stream of uniforms and exact arithmetic, never from the clock.
@@ -22,16 +23,19 @@ stream of uniforms and exact arithmetic, never from the clock.
 
 from __future__ import annotations
 
+import hashlib
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import cos, exp, log, pi
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from campaign_express.adapters.onnx import tower_file
 from campaign_express.bidding import features
 from campaign_express.bidding.model import Media
 
@@ -43,6 +47,7 @@ INTERACTION = range(2, 8)  # the other columns
 OPSET, IR_VERSION = 17, 9  # what AMD's NPU compiler recommends; any ONNX Runtime since 1.14 reads it
 
 Floats = NDArray[np.float32]
+Weights = Mapping[str, NDArray[np.generic]]  # by the name of the initializer
 Effects = Mapping[str, Mapping[int, tuple[float, float]]]  # feature -> bucket -> (click, conversion) log-odds
 
 
@@ -193,12 +198,12 @@ def _projection(features_of_side: int, click_to: int, conversion_to: int) -> Flo
     return np.tile(one, (features_of_side, 1))
 
 
-def _weights(seed: int) -> dict[str, NDArray[np.generic]]:
-    """Every initializer by name. In u and v: 0, 1 the request's effects, 2, 3 the creative's, 4..9 the interaction."""
+def _weights(seed: int) -> Weights:
+    """In u and creative: columns 0, 1 the request's effects, 2, 3 the creative's, 4..9 the interaction."""
     noise, known = _Noise(seed), effects()
     ones = np.zeros((2, WIDTH), np.float32)
-    ones[0, 2:4] = 1.0  # u: where v holds the creative's effects
-    ones[1, 0:2] = 1.0  # v: where u holds the request's
+    ones[0, 2:4] = 1.0  # u: where the creative holds its effects
+    ones[1, 0:2] = 1.0  # creative: where u holds the request's
     numeric = np.zeros((len(features.REQUEST_NUMERIC), WIDTH), np.float32)
     for row, name in enumerate(features.REQUEST_NUMERIC):
         numeric[row, :2] = NUMERIC_EFFECTS[name]
@@ -233,46 +238,89 @@ def _weights(seed: int) -> dict[str, NDArray[np.generic]]:
     }
 
 
-def build(seed: int = 1) -> onnx.ModelProto:
-    """The model with its metadata; inputs and output as `adapters/onnx.py` expects them."""
-    node = helper.make_node
-    nodes = [
-        node("Gather", ["request_table", "request_cat"], ["request_embeddings"]),
-        node("Reshape", ["request_embeddings", "request_shape"], ["request_flat"]),
-        node("Gemm", ["request_flat", "request_projection", "request_bias"], ["request_sum"]),
-        node("Gemm", ["request_num", "numeric_projection", "request_sum"], ["request_vector"]),
-        node("Gather", ["request_vector", "row"], ["u"]),
-        node("Gather", ["creative_table", "creative_cat"], ["creative_embeddings"]),
-        node("Reshape", ["creative_embeddings", "creative_shape"], ["creative_flat"]),
-        node("Gemm", ["creative_flat", "creative_projection", "creative_bias"], ["v"]),
-        node("Mul", ["u", "v"], ["product"]),
-        node("Gemm", ["product", "dense", "dense_bias"], ["dense_out"]),
-        node("Relu", ["dense_out"], ["hidden"]),
-        node("Gemm", ["output", "hidden", "output_bias"], ["log_odds"], transB=1),
-        node("Sigmoid", ["log_odds"], ["probabilities"]),
-    ]
-    value = helper.make_tensor_value_info
-    graph = helper.make_graph(
-        nodes,
-        "campaign_express",
-        [
-            value("request_cat", TensorProto.INT64, ["R", len(features.REQUEST_CATEGORICAL)]),
-            value("request_num", TensorProto.FLOAT, ["R", len(features.REQUEST_NUMERIC)]),
-            value("creative_cat", TensorProto.INT64, ["N", len(features.CREATIVE_CATEGORICAL)]),
-            value("row", TensorProto.INT64, ["N"]),
-        ],
-        [value("probabilities", TensorProto.FLOAT, [2, "N"])],
-        [numpy_helper.from_array(array, name) for name, array in _weights(seed).items()],
-    )
-    model = helper.make_model(
-        graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="campaign_express"
-    )
+class Pair(NamedTuple):
+    """The two files of a model, each with its metadata."""
+
+    serving: onnx.ModelProto
+    tower: onnx.ModelProto
+
+
+def build(seed: int = 1) -> Pair:
+    """The model; inputs and outputs as `adapters/onnx.py` expects them."""
+    weights = _weights(seed)
+    graphs = (_serving_graph(weights), _tower_graph(weights))
+    pair = hashlib.sha256()
+    for graph in graphs:
+        pair.update(graph.SerializeToString(deterministic=True))
     metadata = {
         "schema_version": features.SCHEMA_VERSION,
+        "pair": pair.hexdigest()[:16],
         "version": VERSION,
         "created": CREATED,
         "recipe": f"campaign_express.learning.seed_model, seed {seed}: effects by hand, not trained (docs/model.md)",
     }
+    return Pair(*(_model(graph, metadata) for graph in graphs))
+
+
+def _serving_graph(weights: Weights) -> onnx.GraphProto:
+    node, value = helper.make_node, helper.make_tensor_value_info
+    return _graph(
+        "serving",
+        [
+            node("Gather", ["request_table", "request_cat"], ["request_embeddings"]),
+            node("Reshape", ["request_embeddings", "request_shape"], ["request_flat"]),
+            node("Gemm", ["request_flat", "request_projection", "request_bias"], ["request_sum"]),
+            node("Gemm", ["request_num", "numeric_projection", "request_sum"], ["request_vector"]),
+            node("Gather", ["request_vector", "row"], ["u"]),
+            node("Mul", ["u", "creative"], ["product"]),
+            node("Gemm", ["product", "dense", "dense_bias"], ["dense_out"]),
+            node("Relu", ["dense_out"], ["hidden"]),
+            node("Gemm", ["output", "hidden", "output_bias"], ["log_odds"], transB=1),
+            node("Sigmoid", ["log_odds"], ["probabilities"]),
+        ],
+        [
+            value("request_cat", TensorProto.INT64, ["R", len(features.REQUEST_CATEGORICAL)]),
+            value("request_num", TensorProto.FLOAT, ["R", len(features.REQUEST_NUMERIC)]),
+            value("creative", TensorProto.FLOAT, ["N", WIDTH]),
+            value("row", TensorProto.INT64, ["N"]),
+        ],
+        value("probabilities", TensorProto.FLOAT, [2, "N"]),
+        weights,
+    )
+
+
+def _tower_graph(weights: Weights) -> onnx.GraphProto:
+    node, value = helper.make_node, helper.make_tensor_value_info
+    return _graph(
+        "creative_tower",
+        [
+            node("Gather", ["creative_table", "creative_cat"], ["creative_embeddings"]),
+            node("Reshape", ["creative_embeddings", "creative_shape"], ["creative_flat"]),
+            node("Gemm", ["creative_flat", "creative_projection", "creative_bias"], ["creative"]),
+        ],
+        [value("creative_cat", TensorProto.INT64, ["L", len(features.CREATIVE_CATEGORICAL)])],
+        value("creative", TensorProto.FLOAT, ["L", WIDTH]),
+        weights,
+    )
+
+
+def _graph(
+    name: str,
+    nodes: Sequence[onnx.NodeProto],
+    inputs: Sequence[onnx.ValueInfoProto],
+    output: onnx.ValueInfoProto,
+    weights: Weights,
+) -> onnx.GraphProto:
+    """A graph with those of the weights that its nodes use."""
+    used = {name for node in nodes for name in node.input}
+    initializers = [numpy_helper.from_array(array, key) for key, array in weights.items() if key in used]
+    return helper.make_graph(nodes, f"campaign_express_{name}", inputs, [output], initializers)
+
+
+def _model(graph: onnx.GraphProto, metadata: dict[str, str]) -> onnx.ModelProto:
+    model = helper.make_model(
+        graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION, producer_name="campaign_express"
+    )
     helper.set_model_props(model, metadata)
     onnx.checker.check_model(model)
     return model
@@ -283,8 +331,9 @@ def main(arguments: list[str]) -> int:
         print("usage: python -m campaign_express.learning.seed_model OUT.onnx", file=sys.stderr)
         return 2
     path = Path(arguments[0])
-    path.write_bytes(build().SerializeToString(deterministic=True))
-    print(f"{path}: {path.stat().st_size} bytes, version {VERSION}, schema {features.SCHEMA_VERSION}")
+    for file, model in zip((path, tower_file(path)), build(), strict=True):
+        file.write_bytes(model.SerializeToString(deterministic=True))
+        print(f"{file}: {file.stat().st_size} bytes, version {VERSION}, schema {features.SCHEMA_VERSION}")
     print(f"base rates: pctr {1 / (1 + exp(-BASE[CLICK])):.4f}, pcvr {1 / (1 + exp(-BASE[CONVERSION])):.3f}")
     return 0
 
