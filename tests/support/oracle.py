@@ -19,9 +19,35 @@ from campaign_express.bidding.model import Advertiser, Campaign, GoalType, Statu
 from campaign_express.bidding.money import floor_to_micros
 from campaign_express.openrtb.request import BidRequest, Deal, Imp
 from tests.support.oracle_compare import (
+    category_covers,
+    domain_passes,
+    folded,
+    id_passes,
+    int_passes,
+    is_near,
+    is_within,
+    normal_cities,
+    normal_countries,
+    normal_regions,
+    passes,
+    within_versions,
 )
 from tests.support.oracle_creatives import may_show
 from tests.support.oracle_facts import (
+    World,
+    addresses,
+    country_of,
+    device_type,
+    domain_of,
+    has_agent,
+    has_complete_chain,
+    inventory_of,
+    known_network,
+    lies_in,
+    location,
+    may_use_person,
+    operating_system,
+    utc_offset,
 )
 
 # (impression's index, deal's index or None for the open auction)
