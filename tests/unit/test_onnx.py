@@ -17,10 +17,12 @@ from onnx import numpy_helper
 from campaign_express.adapters.onnx import (
     ACCELERATORS,
     CPU,
+    TOWER_ROWS,
     Accelerator,
     OnnxScorer,
     default_model,
     parse_options,
+    tower_file,
     with_cache_key,
 )
 from campaign_express.bidding import features
@@ -28,6 +30,7 @@ from campaign_express.errors import ModelError
 from campaign_express.learning import seed_model
 
 Rows = tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]
+Scores = tuple[NDArray[np.float32], NDArray[np.float32]]
 # Stand-ins for an NPU, of real providers: one that runs padded static shapes, one that takes no node of the graph.
 STATIC = {"static": Accelerator(CPU, ((1, 8), (4, 32)))}
 IDLE = {"idle": Accelerator("AzureExecutionProvider", ((1, 8),))}
@@ -49,51 +52,114 @@ def rows(requests: int, candidates: int, seed: int = 0) -> Rows:
     )
 
 
+def score(scorer: OnnxScorer, given: Rows) -> Scores:
+    request_cat, request_num, creative_cat, row = given
+    return scorer.score(request_cat, request_num, scorer.embed(creative_cat), row)
+
+
 @pytest.fixture(scope="module")
 def scorer() -> OnnxScorer:
     return OnnxScorer()
 
 
-def save(tmp_path: Path, change: Callable[[onnx.ModelProto], object]) -> Path:
+def unchanged(_: onnx.ModelProto) -> None: ...
+
+
+def save(
+    tmp_path: Path,
+    serving: Callable[[onnx.ModelProto], object] = unchanged,
+    tower: Callable[[onnx.ModelProto], object] = unchanged,
+) -> Path:
+    """The shipped model's two files, changed."""
     model = seed_model.build()
-    change(model)
+    serving(model.serving)
+    tower(model.tower)
     path = tmp_path / "changed.onnx"
-    path.write_bytes(model.SerializeToString())
+    path.write_bytes(model.serving.SerializeToString())
+    tower_file(path).write_bytes(model.tower.SerializeToString())
     return path
+
+
+def set_metadata(key: str, value: str) -> Callable[[onnx.ModelProto], None]:
+    def change(model: onnx.ModelProto) -> None:
+        next(p for p in model.metadata_props if p.key == key).value = value
+
+    return change
 
 
 def test_shipped_model_is_what_the_recipe_builds(tmp_path: Path) -> None:
     path = tmp_path / "seed.onnx"
     assert seed_model.main([str(path)]) == 0
-    assert path.read_bytes() == default_model().read_bytes()
-    assert path.stat().st_size < 1_500_000
+    for built, shipped in ((path, default_model()), (tmp_path / "seed.creative.onnx", tower_file(default_model()))):
+        assert built.read_bytes() == shipped.read_bytes()
+        assert built.stat().st_size < 1_000_000
 
 
 def test_metadata(scorer: OnnxScorer) -> None:
-    metadata = {p.key: p.value for p in onnx.load(default_model()).metadata_props}
-    assert metadata["schema_version"] == features.SCHEMA_VERSION
-    assert {"version", "created", "recipe"} <= metadata.keys()
-    assert scorer.version.startswith(metadata["version"] + "+")
+    serving, tower = (
+        {p.key: p.value for p in onnx.load(path).metadata_props}
+        for path in (default_model(), tower_file(default_model()))
+    )
+    assert serving["schema_version"] == features.SCHEMA_VERSION
+    assert serving.keys() == {"schema_version", "pair", "version", "created", "recipe"}
+    assert tower == serving
+    assert scorer.version.startswith(serving["version"] + "+")
+
+
+def test_another_weight_in_either_graph_is_another_pair(monkeypatch: pytest.MonkeyPatch) -> None:
+    def pair() -> str:
+        return next(p.value for p in seed_model.build().tower.metadata_props if p.key == "pair")
+
+    pairs = {pair()}
+    monkeypatch.setattr(seed_model, "BASE", (-5.0, -4.0))  # of the serving graph alone
+    pairs.add(pair())
+    monkeypatch.setitem(seed_model.NOISE, "creative", (0.1, 0.1))  # of the tower alone
+    pairs.add(pair())
+    assert len(pairs) == 3
+
+
+def test_version_changes_with_either_file(tmp_path: Path) -> None:
+    versions = {OnnxScorer().version}
+    for sides in ({"serving": set_metadata("created", "x")}, {"tower": set_metadata("created", "x")}):
+        versions.add(OnnxScorer(save(tmp_path, **sides)).version)
+    assert len(versions) == 3
 
 
 def test_score_as_the_formula_says(scorer: OnnxScorer) -> None:
-    """The graph, once more in numpy, from the weights in the file."""
-    w = {t.name: numpy_helper.to_array(t).astype(np.float64) for t in onnx.load(default_model()).graph.initializer}
-    request_cat, request_num, creative_cat, row = given = rows(5, 60)
+    """The graphs, once more in numpy, from the weights in the files."""
+    w = {
+        t.name: numpy_helper.to_array(t).astype(np.float64)
+        for path in (default_model(), tower_file(default_model()))
+        for t in onnx.load(path).graph.initializer
+    }
+    request_cat, request_num, creative_cat, row = rows(5, 60)
     u = w["request_table"][request_cat].reshape(5, -1) @ w["request_projection"] + w["request_bias"]
     u += request_num @ w["numeric_projection"]
     v = w["creative_table"][creative_cat].reshape(60, -1) @ w["creative_projection"] + w["creative_bias"]
     hidden = np.maximum((u[row] * v) @ w["dense"] + w["dense_bias"], 0)
     expected = 1 / (1 + np.exp(-(w["output"] @ hidden.T + w["output_bias"])))
-    pctr, pcvr = scorer.score(*given)
+    creative = scorer.embed(creative_cat)
+    assert creative.dtype == np.float32
+    assert creative.shape == (60, scorer.width)
+    np.testing.assert_allclose(creative, v, rtol=1e-4, atol=1e-6)
+    pctr, pcvr = scorer.score(request_cat, request_num, creative, row)
     assert pctr.dtype == pcvr.dtype == np.float32
     assert pctr.shape == pcvr.shape == (60,)
     np.testing.assert_allclose(pctr, expected[0], rtol=1e-4)
     np.testing.assert_allclose(pcvr, expected[1], rtol=1e-4)
 
 
+@pytest.mark.parametrize("creatives", [0, 1, TOWER_ROWS - 1, TOWER_ROWS, TOWER_ROWS + 1, 2 * TOWER_ROWS + 7])
+def test_a_catalogue_of_any_length_is_embedded(scorer: OnnxScorer, creatives: int) -> None:
+    creative_cat = rows(1, creatives)[2]
+    whole = scorer.embed(creative_cat)
+    assert whole.shape == (creatives, scorer.width)
+    for line in {0, creatives // 2, creatives - 1} if creatives else ():
+        np.testing.assert_allclose(scorer.embed(creative_cat[line : line + 1])[0], whole[line], rtol=1e-5, atol=1e-7)
+
+
 def test_rates_are_plausible(scorer: OnnxScorer) -> None:
-    pctr, pcvr = scorer.score(*rows(64, 4000))
+    pctr, pcvr = score(scorer, rows(64, 4000))
     assert pctr.min() >= 0.0005 - 1e-6
     assert pctr.max() <= 0.03 + 1e-6
     assert pcvr.min() >= 0.005 - 1e-6
@@ -105,11 +171,11 @@ def test_rates_are_plausible(scorer: OnnxScorer) -> None:
 
 def test_a_candidate_is_scored_alike_in_every_batch(scorer: OnnxScorer) -> None:
     request_cat, request_num, creative_cat, row = given = rows(6, 90)
-    whole = scorer.score(*given)
+    whole = score(scorer, given)
     for r in range(6):
         mine = row == r
-        alone = scorer.score(
-            request_cat[r : r + 1], request_num[r : r + 1], creative_cat[mine], np.zeros(mine.sum(), np.int64)
+        alone = score(
+            scorer, (request_cat[r : r + 1], request_num[r : r + 1], creative_cat[mine], np.zeros(mine.sum(), np.int64))
         )
         for a, b in zip(alone, whole, strict=True):
             np.testing.assert_allclose(a, b[mine], rtol=1e-5)
@@ -118,12 +184,12 @@ def test_a_candidate_is_scored_alike_in_every_batch(scorer: OnnxScorer) -> None:
 def test_arrays_made_of_parts_are_taken(scorer: OnnxScorer) -> None:
     request_cat, request_num, creative_cat, row = given = rows(3, 30)
     parts = [(tuple(c), tuple(n)) for c, n in zip(request_cat.tolist(), request_num.tolist(), strict=True)]
-    for a, b in zip(scorer.score(*features.stack(parts), creative_cat, row), scorer.score(*given), strict=True):
+    for a, b in zip(score(scorer, (*features.stack(parts), creative_cat, row)), score(scorer, given), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
 def test_no_candidates(scorer: OnnxScorer) -> None:
-    pctr, pcvr = scorer.score(*rows(1, 0))
+    pctr, pcvr = score(scorer, rows(1, 0))
     assert (len(pctr), len(pcvr)) == (0, 0)
 
 
@@ -131,18 +197,74 @@ def test_what_is_no_number_becomes_0_and_is_counted() -> None:
     scorer = OnnxScorer()
     request_cat, request_num, creative_cat, row = rows(2, 20)
     request_num[1] = np.nan
-    pctr, pcvr = scorer.score(request_cat, request_num, creative_cat, row)
+    pctr, pcvr = score(scorer, (request_cat, request_num, creative_cat, row))
     assert (pctr[row == 1] == 0).all()
     assert (pcvr[row == 1] == 0).all()
     assert (pctr[row == 0] > 0).all()
     assert scorer.invalid == 2 * (row == 1).sum()
 
 
+@pytest.mark.parametrize("accelerator", ["cpu", "static"])
+@pytest.mark.parametrize("weight", [np.nan, np.inf])
+def test_a_creative_that_is_no_number_bids_nothing_and_spares_the_others(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, weight: float, accelerator: str
+) -> None:
+    given = rows(2, 20)
+    creative_cat, row = given[2], given[3]
+
+    def change(model: onnx.ModelProto) -> None:
+        table = weights(model, "creative_table").copy()
+        table[creative_cat[3, 2], 1] = weight  # one number of one creative
+        with_weight(model, "creative_table", table)
+
+    scorer = OnnxScorer(save(tmp_path, tower=change), accelerator, accelerators=STATIC | {"cpu": Accelerator(CPU)})
+    mine = (creative_cat == creative_cat[3]).all(axis=1)
+    with caplog.at_level(logging.WARNING):
+        creative = scorer.embed(creative_cat)
+    assert np.isnan(creative[mine]).all()
+    assert scorer.invalid_creatives == mine.sum()
+    assert len(caplog.records) == 1
+    pctr, pcvr = scorer.score(given[0], given[1], creative, row)
+    assert (pctr[mine] == 0).all()
+    assert (pcvr[mine] == 0).all()
+    assert scorer.invalid == 2 * mine.sum()
+    for got, expected in zip((pctr, pcvr), score(OnnxScorer(), given), strict=True):
+        np.testing.assert_allclose(got[~mine], expected[~mine], rtol=1e-5)
+
+
+def test_a_provider_that_hides_what_is_no_number_is_not_trusted(tmp_path: Path) -> None:
+    """An NPU's ReLU may give 0 for NaN, and this graph the click bound then, the highest bid of all."""
+
+    def swallow(model: onnx.ModelProto) -> None:
+        product = next(node for node in model.graph.node if node.op_type == "Mul")
+        product.input[1] = "creative_or_0"
+        nodes = [
+            onnx.helper.make_node("IsNaN", ["creative"], ["bad"]),
+            onnx.helper.make_node("Where", ["bad", "zero", "creative"], ["creative_or_0"]),
+        ]
+        model.graph.initializer.append(numpy_helper.from_array(np.array(0, np.float32), "zero"))
+        for node in reversed(nodes):
+            model.graph.node.insert(0, node)
+
+    request_cat, request_num, creative_cat, row = rows(2, 20)
+
+    def change(model: onnx.ModelProto) -> None:
+        table = weights(model, "creative_table").copy()
+        table[creative_cat[3, 2]] = np.nan
+        with_weight(model, "creative_table", table)
+
+    scorer = OnnxScorer(save(tmp_path, swallow, change))
+    pctr, pcvr = scorer.score(request_cat, request_num, scorer.embed(creative_cat), row)
+    assert (pctr[3], pcvr[3]) == (0, 0)
+    assert (np.delete(pctr, 3) > 0).all()
+    assert scorer.invalid == 2
+
+
 def test_no_thread_is_started() -> None:
     ort.get_available_providers()
     before = set(os.listdir("/proc/self/task"))
     scorer = OnnxScorer()
-    scorer.score(*rows(16, 480))
+    score(scorer, rows(16, 480))
     assert set(os.listdir("/proc/self/task")) <= before
 
 
@@ -154,25 +276,64 @@ def test_missing_file(tmp_path: Path) -> None:
         OnnxScorer(tmp_path / "absent.onnx")
 
 
-@pytest.mark.parametrize("keep", [0, 100, 500_000])
-def test_corrupt_file(tmp_path: Path, keep: int) -> None:
-    path = tmp_path / "corrupt.onnx"
-    path.write_bytes(default_model().read_bytes()[:keep])
-    with pytest.raises(ModelError, match=r"corrupt\.onnx"):
+def test_missing_tower_names_both_files(tmp_path: Path) -> None:
+    path = save(tmp_path)
+    tower_file(path).unlink()
+    with pytest.raises(ModelError, match=r"changed\.creative\.onnx of model file \S*changed\.onnx: No such file"):
         OnnxScorer(path)
 
 
-def test_other_schema_names_both(tmp_path: Path) -> None:
-    def change(model: onnx.ModelProto) -> None:
-        next(p for p in model.metadata_props if p.key == "schema_version").value = "ce0-000000000000"
+@pytest.mark.parametrize("keep", [0, 100, 400_000])
+@pytest.mark.parametrize("name", ["changed.onnx", "changed.creative.onnx"])
+def test_corrupt_file(tmp_path: Path, name: str, keep: int) -> None:
+    path = save(tmp_path)
+    broken = tmp_path / name
+    broken.write_bytes(broken.read_bytes()[:keep])
+    with pytest.raises(ModelError, match=f"file \\S*{name} cannot be loaded"):
+        OnnxScorer(path)
 
-    with pytest.raises(ModelError, match=f"ce0-000000000000.*{features.SCHEMA_VERSION}"):
-        OnnxScorer(save(tmp_path, change))
+
+def test_the_tower_is_not_a_model_of_its_own(tmp_path: Path) -> None:
+    tower = tower_file(save(tmp_path))
+    tower_file(tower).write_bytes(tower.read_bytes())
+    with pytest.raises(ModelError, match=r"changed\.creative\.onnx has inputs .*creative_cat"):
+        OnnxScorer(tower)
+
+
+@pytest.mark.parametrize(("side", "name"), [("serving", "changed.onnx"), ("tower", "changed.creative.onnx")])
+def test_other_schema_names_both(tmp_path: Path, side: str, name: str) -> None:
+    path = save(tmp_path, **{side: set_metadata("schema_version", "ce0-000000000000")})
+    with pytest.raises(ModelError, match=f"{name} .*ce0-000000000000.*{features.SCHEMA_VERSION}"):
+        OnnxScorer(path)
 
 
 def test_no_schema(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="none given"):
         OnnxScorer(save(tmp_path, lambda model: model.ClearField("metadata_props")))
+
+
+def test_files_of_two_models(tmp_path: Path) -> None:
+    """As after copying one of a new model's two files."""
+    path = save(tmp_path)
+    tower_file(path).write_bytes(seed_model.build(seed=2).tower.SerializeToString())
+    with pytest.raises(ModelError, match=r"changed\.onnx and .*changed\.creative\.onnx do not belong together: pair"):
+        OnnxScorer(path)
+
+
+def test_files_without_a_pair(tmp_path: Path) -> None:
+    path = save(tmp_path, set_metadata("pair", ""), set_metadata("pair", ""))
+    with pytest.raises(ModelError, match="do not belong together"):
+        OnnxScorer(path)
+
+
+def test_another_width_of_creatives(tmp_path: Path) -> None:
+    def change(model: onnx.ModelProto) -> None:
+        with_weight(model, "creative_projection", weights(model, "creative_projection")[:, :12])
+        with_weight(model, "creative_bias", weights(model, "creative_bias")[:12])
+        model.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 12
+
+    with pytest.raises(ModelError, match=r"do not belong together: .* 16 numbers in the one and 12 in the other"):
+        OnnxScorer(save(tmp_path, tower=change))
 
 
 def test_other_inputs(tmp_path: Path) -> None:
@@ -185,12 +346,26 @@ def test_other_inputs(tmp_path: Path) -> None:
         OnnxScorer(save(tmp_path, change))
 
 
-def test_other_output(tmp_path: Path) -> None:
+def test_creatives_of_no_fixed_width(tmp_path: Path) -> None:
+    def change(model: onnx.ModelProto) -> None:
+        model.graph.input[2].type.tensor_type.shape.dim[1].dim_param = "W"
+
+    with pytest.raises(ModelError, match=r"has inputs .*'W'"):
+        OnnxScorer(save(tmp_path, change))
+
+
+@pytest.mark.parametrize("side", ["serving", "tower"])
+def test_other_output(tmp_path: Path, side: str) -> None:
     def change(model: onnx.ModelProto) -> None:
         model.graph.node[-1].output[0] = model.graph.output[0].name = "scores"
 
     with pytest.raises(ModelError, match=r"outputs .*scores"):
-        OnnxScorer(save(tmp_path, change))
+        OnnxScorer(save(tmp_path, **{side: change}))
+
+
+def weights(model: onnx.ModelProto, name: str) -> NDArray[np.float32]:
+    array: NDArray[np.float32] = numpy_helper.to_array(next(t for t in model.graph.initializer if t.name == name))
+    return array
 
 
 def with_weight(model: onnx.ModelProto, name: str, array: NDArray[np.float32]) -> None:
@@ -198,16 +373,25 @@ def with_weight(model: onnx.ModelProto, name: str, array: NDArray[np.float32]) -
     tensor.CopyFrom(numpy_helper.from_array(array, name))
 
 
-def test_table_too_short(tmp_path: Path) -> None:
-    short = np.zeros((features.CREATIVE_ROWS - 1, seed_model.EMBEDDING), np.float32)
+@pytest.mark.parametrize(("side", "table"), [("serving", "request_table"), ("tower", "creative_table")])
+def test_table_too_short(tmp_path: Path, side: str, table: str) -> None:
+    def change(model: onnx.ModelProto) -> None:
+        with_weight(model, table, weights(model, table)[:-1])
+
     with pytest.raises(ModelError, match="does not run"):
-        OnnxScorer(save(tmp_path, lambda model: with_weight(model, "creative_table", short)))
+        OnnxScorer(save(tmp_path, **{side: change}))
 
 
 def test_weights_that_are_no_numbers(tmp_path: Path) -> None:
     bias = np.full((2, 1), np.nan, np.float32)
     with pytest.raises(ModelError, match="probabilities"):
         OnnxScorer(save(tmp_path, lambda model: with_weight(model, "output_bias", bias)))
+
+
+def test_a_tower_that_gives_no_numbers(tmp_path: Path) -> None:
+    bias = np.full(seed_model.WIDTH, np.inf, np.float32)
+    with pytest.raises(ModelError, match=r"changed\.creative\.onnx gives something else than finite numbers"):
+        OnnxScorer(save(tmp_path, tower=lambda model: with_weight(model, "creative_bias", bias)))
 
 
 # --- Accelerators ---------------------------------------------------------------------------------------------------
@@ -219,7 +403,7 @@ def test_padded_static_shapes_score_alike(scorer: OnnxScorer) -> None:
     # Fits the first shape, the second, needs exactly it, too many candidates, too many impressions, both.
     for r, n in ((1, 1), (1, 9), (4, 32), (2, 70), (9, 20), (13, 200)):
         given = rows(r, n, seed=n)
-        for a, b in zip(static.score(*given), scorer.score(*given), strict=True):
+        for a, b in zip(score(static, given), score(scorer, given), strict=True):
             assert a.shape == (n,)
             np.testing.assert_allclose(a, b, rtol=1e-5)
 
@@ -234,7 +418,7 @@ def test_absent_accelerator_falls_back_and_says_so(caplog: pytest.LogCaptureFixt
     assert "VitisAIExecutionProvider" in scorer.fallback_reason
     assert scorer.warm_us > 0
     assert [r.levelname for r in caplog.records] == ["WARNING"]
-    assert scorer.score(*rows(2, 5))[0].shape == (5,)
+    assert score(scorer, rows(2, 5))[0].shape == (5,)
 
 
 def test_absent_accelerator_that_is_required_is_refused() -> None:
