@@ -36,6 +36,7 @@ from campaign_express.ports import Enricher, Scorer
 
 logger = logging.getLogger(__name__)
 
+_UNANSWERED = Answer(204, b"", NoBidReason.TECHNICAL_ERROR.index)
 _NO_BIDS = {reason: Answer(204, b"", reason.index) for reason in NoBidReason}
 
 
@@ -48,15 +49,18 @@ class TimedScorer:
         self._scorer = scorer
         self._clock_ns = clock_ns
 
+    def embed(self, creative_cat: NDArray[np.int64]) -> NDArray[np.float32]:
+        return self._scorer.embed(creative_cat)
+
     def score(
         self,
         request_cat: NDArray[np.int64],
         request_num: NDArray[np.float32],
-        creative_cat: NDArray[np.int64],
+        creative: NDArray[np.float32],
         row: NDArray[np.int64],
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         start = self._clock_ns()
-        scores = self._scorer.score(request_cat, request_num, creative_cat, row)
+        scores = self._scorer.score(request_cat, request_num, creative, row)
         self.spent_ns += self._clock_ns() - start
         return scores
 
@@ -100,34 +104,54 @@ class Bidder:
         self.catalog_version = catalog.version
 
     def answer(self, asks: list[Ask], now_ns: int, wall_ms: int) -> Reply:
-        """Answers in the order of `asks`.
+        """Answers in the order of `asks`. Never raises.
 
-        `now_ns`: CLOCK_MONOTONIC as in Ask.arrival_ns; `wall_ms`: Unix time. Never raises.
+        `now_ns`: CLOCK_MONOTONIC as in Ask.arrival_ns; `wall_ms`: Unix time. The batch goes through one stage after the
+        other, not request by request: the code and tables of a stage are then in the processor's caches.
         """
         pipeline, version = self.pipeline, self.catalog_version
         self.scorer.spent_ns = 0
-        answers: list[Answer | None] = [None] * len(asks)
-        contexts: list[Context] = []
-        places: list[int] = []
+        answers: list[Answer] = [_UNANSWERED] * len(asks)
+
+        decoded: list[tuple[int, Exchange, BidRequest]] = []
         for at, ask in enumerate(asks):
             try:
-                ready = self._prepare(ask, now_ns, wall_ms)
+                exchange = self._exchange(ask.exchange)
+                body = gunzip(ask.body, self.max_decompressed_bytes) if ask.flags & BODY_GZIP else ask.body
+                request = decode_request(body) if ask.encoding != PROTOBUF else decode_request_pb(body)
             except InvalidRequest as error:
-                ready = Answer(error.http_status, error_body(error), NoBidReason.INVALID_REQUEST.index)
+                answers[at] = refusal(error)
+                continue
             except Exception:
-                ready = self._failed("preparing a request")
-            if type(ready) is Context:
-                contexts.append(ready)
-                places.append(at)
+                answers[at] = self._failed("decoding a request")
+                continue
+            allowed_ms = (request.tmax or exchange.tmax) - self.tmax_reserve_ms
+            if now_ns - ask.arrival_ns > allowed_ms * 1_000_000:
+                answers[at] = self._no_bid(ask, request.id, exchange, NoBidReason.TIMEOUT)
             else:
-                answers[at] = ready  # type: ignore[assignment]  # the other half of the union
+                decoded.append((at, exchange, request))
+
+        places: list[int] = []
+        contexts: list[Context] = []
+        for at, exchange, request in decoded:
+            try:
+                context = self._context(request, exchange, wall_ms)
+                reason = self._refuse(context)
+            except Exception:
+                answers[at] = self._failed("reading a request")
+                continue
+            if reason is not None:
+                answers[at] = self._no_bid(asks[at], request.id, exchange, reason)
+            else:
+                places.append(at)
+                contexts.append(context)
+
         for at, decision in zip(places, self._decide(pipeline, contexts), strict=True):
             try:
                 answers[at] = self._finish(asks[at], decision)
             except Exception:
                 answers[at] = self._failed("building a response")
-        total = self._clock_ns() - now_ns
-        return Reply(answers, Timings(total, self.scorer.spent_ns), version)  # type: ignore[arg-type]  # all are filled
+        return Reply(answers, Timings(self._clock_ns() - now_ns, self.scorer.spent_ns), version)
 
     def explain(self, body: bytes, exchange: str, wall_ms: int) -> dict[str, Any]:
         """Why each campaign would or would not bid on a JSON request; raises InvalidRequest."""
@@ -159,17 +183,6 @@ class Bidder:
                 return [_undecided(contexts[0])]
             # One of them breaks the batch: each alone, so that only that one is lost.
             return [decision for context in contexts for decision in self._decide(pipeline, [context])]
-
-    def _prepare(self, ask: Ask, now_ns: int, wall_ms: int) -> Context | Answer:
-        exchange = self._exchange(ask.exchange)
-        body = gunzip(ask.body, self.max_decompressed_bytes) if ask.flags & BODY_GZIP else ask.body
-        request = decode_request(body) if ask.encoding != PROTOBUF else decode_request_pb(body)
-        allowed_ms = (request.tmax or exchange.tmax) - self.tmax_reserve_ms
-        if now_ns - ask.arrival_ns > allowed_ms * 1_000_000:
-            return self._no_bid(ask, request.id, exchange, NoBidReason.TIMEOUT)
-        context = self._context(request, exchange, wall_ms)
-        reason = self._refuse(context)
-        return context if reason is None else self._no_bid(ask, request.id, exchange, reason)
 
     def _exchange(self, name: str) -> Exchange:
         exchange = self.exchanges.get(name)
@@ -223,6 +236,10 @@ class Bidder:
     def _failed(self, doing: str) -> Answer:
         logger.exception("a fault while %s; answered with no bid", doing)
         return _NO_BIDS[NoBidReason.TECHNICAL_ERROR]
+
+
+def refusal(error: InvalidRequest) -> Answer:
+    return Answer(error.http_status, error_body(error), NoBidReason.INVALID_REQUEST.index, rule=error.rule)
 
 
 def _undecided(context: Context) -> Decision:

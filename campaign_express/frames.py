@@ -40,6 +40,7 @@ class Answer(Struct, array_like=True, gc=False):
     reason: int = -1  # NoBidReason.index of a no-bid or refusal, -1 for a bid
     gzip: bool = False  # body is compressed
     prices: tuple[int, ...] = ()  # CPM micros of each bid, for the price histogram
+    rule: str = ""  # of a refusal: the row of docs/validation.md, for metrics
 
 
 class Timings(Struct, array_like=True, gc=False):

@@ -17,11 +17,15 @@ class Scorer(Protocol):
 
     version: str  # of the model, for metrics and events
 
+    def embed(self, creative_cat: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Vectors [L, D] of creatives given by their features [L, len(CREATIVE_CATEGORICAL)]; once a catalogue."""
+        ...
+
     def score(
         self,
-        request_cat: NDArray[np.int64],  # [R, len(REQUEST_CATEGORICAL)] bucket indexes, one row an impression
+        request_cat: NDArray[np.int64],  # [R, len(REQUEST_CATEGORICAL)] table rows, one row an impression
         request_num: NDArray[np.float32],  # [R, len(REQUEST_NUMERIC)]
-        creative_cat: NDArray[np.int64],  # [N, len(CREATIVE_CATEGORICAL)] one row a candidate
+        creative: NDArray[np.float32],  # [N, D] what `embed` gave, one row a candidate
         row: NDArray[np.int64],  # [N] which of the R impressions a candidate is for
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """(pctr [N], pcvr [N]): P(click | impression), P(conversion | click), both in [0, 1]."""

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 V = TypeVar("V", bound=Hashable)
+T = TypeVar("T")
 Rules = Iterable[tuple[int, Iterable[V], Iterable[V]]]  # (mask of lines, included values, excluded values)
 
 
@@ -75,31 +76,32 @@ class ManyValues(Generic[V]):
         return allowed & ~forbidden if forbidden else allowed
 
 
-class Memo(dict[Hashable, int]):
-    """A bounded cache of masks: emptied when full, since a full turnover costs less than keeping order on each hit."""
+class Memo(dict[Hashable, T]):
+    """A bounded cache: emptied when full, since a full turnover costs less than keeping order on each hit."""
 
     __slots__ = ("limit",)
 
     def __init__(self, lines: int) -> None:
+        """For masks over `lines`, or what holds one."""
         super().__init__()
         # At most about 4 MB a cache, whatever the catalogue's size.
         self.limit = max(256, min(8192, 4_000_000 // (lines // 8 + 64)))
 
-    def put(self, key: Hashable, mask: int) -> int:
+    def put(self, key: Hashable, value: T) -> T:
         if len(self) >= self.limit:
             self.clear()
-        self[key] = mask
-        return mask
+        self[key] = value
+        return value
 
 
 class Sparse(Generic[V]):
-    """Masks of many values with few lines each, made when asked for: ready ones would each be as wide as the catalogue."""
+    """Masks of many values with few lines each, made when asked for: ready, each would be as wide as the catalogue."""
 
     __slots__ = ("_bits", "_made")
 
     def __init__(self, bits: Mapping[V, Iterable[int]], lines: int) -> None:
         self._bits = {value: array("I", at) for value, at in bits.items()}
-        self._made = Memo(lines)
+        self._made: Memo[int] = Memo(lines)
 
     def get(self, value: V) -> int:
         """The lines that have `value`, 0 when none has."""

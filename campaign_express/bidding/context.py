@@ -7,12 +7,30 @@ id, no segments, no identity sources, a truncated address and truncated coordina
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+from msgspec import Struct
+
 from campaign_express.bidding.currency import Rates
 from campaign_express.bidding.model import Exchange, Inventory
 from campaign_express.bidding.money import floor_to_micros
 from campaign_express.bidding.privacy import Consent, PrivacyPolicy, assess, truncate_coordinate, truncate_ip
 from campaign_express.openrtb.iso3166 import country_alpha3
-from campaign_express.openrtb.request import App, BidRequest, Content, Device, Dooh, Geo, Imp, Regs, Site, Source
+from campaign_express.openrtb.request import (
+    App,
+    Audio,
+    Banner,
+    BidRequest,
+    Content,
+    Device,
+    Dooh,
+    Geo,
+    Imp,
+    Regs,
+    Site,
+    Source,
+    Video,
+)
 from campaign_express.ports import DeviceFacts, Enricher, GeoFacts
 
 # Bits of Slot.kinds.
@@ -318,26 +336,42 @@ def _disclosure_required(regs: Regs) -> int:
     return 1 if rules.pubrender else 2
 
 
-class Slot:
-    """One impression, normalised."""
-
-    __slots__ = ("floor_micros", "imp", "index", "interstitial", "kinds", "position", "rewarded", "secure", "sizes")
+class Slot(Struct, gc=False):
+    """One impression, normalised. All but the first three follow from its shape (`shape_of`)."""
 
     imp: Imp
-    index: int
-    kinds: int
-    sizes: tuple[tuple[int, int], ...]  # of the banner, in the order offered; video's w and h when there is no banner
-    position: int
-    floor_micros: int  # CPM micros of USD; -1: the floor's currency is unknown to us
-    interstitial: bool
-    rewarded: bool
-    secure: bool
+    index: int = 0
+    floor_micros: int = 0  # CPM micros of USD; -1: the floor's currency is unknown to us
+    kinds: int = 0
+    sizes: tuple[tuple[int, int], ...] = ()  # of the banner, as offered; video's w and h when there is no banner
+    position: int = 0
+    interstitial: bool = False
+    rewarded: bool = False
+    secure: bool = False
+    dynamic_pod: bool = False  # the exchange wants as many ads as fit (section 7.6.1, dynamic portion of an ad pod)
+
+
+Shape = tuple[Banner | None, Video | None, Audio | None, tuple[object, ...] | None, int | None, int | None, int | None]
+_copy: Callable[[Slot], Slot] = Slot.__copy__  # type: ignore[attr-defined]  # msgspec's stubs leave it out
+
+
+def shape_of(imp: Imp) -> Shape:
+    """What decides which creatives fit an impression, but for a native request: equal shapes are equal slots."""
+    native = imp.native
+    offered = None if native is None else (native.battr, native.api)
+    return imp.banner, imp.video, imp.audio, offered, imp.instl, imp.rwdd, imp.secure
+
+
+def place_slot(like: Slot, imp: Imp, index: int, rates: Rates) -> Slot:
+    """A slot for `imp`, which has the shape of `like`."""
+    slot = _copy(like)
+    slot.imp = imp
+    slot.index = index
+    slot.floor_micros = floor_in_micros(imp.bidfloor, imp.bidfloorcur, rates)
+    return slot
 
 
 def build_slot(imp: Imp, index: int, rates: Rates) -> Slot:
-    s = Slot()
-    s.imp = imp
-    s.index = index
     kinds = 0
     sizes: tuple[tuple[int, int], ...] = ()
     position = 0
@@ -362,14 +396,22 @@ def build_slot(imp: Imp, index: int, rates: Rates) -> Slot:
         kinds |= AUDIO
     if imp.native is not None:
         kinds |= NATIVE
-    s.kinds = kinds
-    s.sizes = sizes
-    s.position = position
-    s.floor_micros = floor_in_micros(imp.bidfloor, imp.bidfloorcur, rates)
-    s.interstitial = imp.instl == 1
-    s.rewarded = imp.rwdd == 1
-    s.secure = imp.secure == 1
-    return s
+    return Slot(
+        imp=imp,
+        index=index,
+        floor_micros=floor_in_micros(imp.bidfloor, imp.bidfloorcur, rates),
+        kinds=kinds,
+        sizes=sizes,
+        position=position,
+        interstitial=imp.instl == 1,
+        rewarded=imp.rwdd == 1,
+        secure=imp.secure == 1,
+        dynamic_pod=_is_dynamic_pod(video) or _is_dynamic_pod(imp.audio),
+    )
+
+
+def _is_dynamic_pod(media_object: Video | Audio | None) -> bool:
+    return media_object is not None and bool(media_object.poddur or (media_object.maxseq or 0) > 1)
 
 
 def floor_in_micros(floor: float | None, currency: str | None, rates: Rates) -> int:

@@ -14,11 +14,14 @@ from typing import Any, NamedTuple
 
 from campaign_express.bidding import restrictions, slots, targeting
 from campaign_express.bidding.bitmaps import Memo
-from campaign_express.bidding.context import AUDIO, BANNER, NATIVE, VIDEO, Context, Slot
+from campaign_express.bidding.context import AUDIO, BANNER, NATIVE, VIDEO, Context, Slot, build_slot, shape_of
+from campaign_express.bidding.currency import Rates
+from campaign_express.bidding.features import Part, shape_part
 from campaign_express.bidding.lines import Lines
 from campaign_express.bidding.slots import AllowSlot
 from campaign_express.bidding.targeting import Allow
 from campaign_express.openrtb.nobid import NoBidReason as R
+from campaign_express.openrtb.request import Imp
 
 
 class RequestFilter(NamedTuple):
@@ -141,7 +144,8 @@ def _look_up(lookups: list[targeting.Lookup[Any]]) -> Step:
 
 
 def _remember(by: tuple[str, ...], filters: list[Allow], lines: Lines) -> Step:
-    key_of, memo, everything = attrgetter(*by), Memo(lines.count), lines.everything
+    key_of, everything = attrgetter(*by), lines.everything
+    memo: Memo[int] = Memo(lines.count)
     get = memo.get
 
     def step(c: Context, mask: int) -> int:
@@ -159,6 +163,14 @@ def _remember(by: tuple[str, ...], filters: list[Allow], lines: Lines) -> Step:
 
 def _call(allow: Allow) -> Step:
     return lambda c, mask: mask & allow(c)
+
+
+class Fit(NamedTuple):
+    """What is known of all impressions of one shape."""
+
+    slot: Slot  # one of them, for `place_slot`
+    mask: int  # the lines that fit, but for native assets
+    part: Part  # its features
 
 
 class Matcher:
@@ -188,7 +200,7 @@ class Matcher:
             for kinds in range(16)
         ]
         self._native_asset = next((allow for reason, allow, _ in slot_filters if reason is R.NATIVE_ASSET), None)
-        self._shapes = Memo(lines.count)
+        self._fits: Memo[Fit] = Memo(lines.count)
 
     def request(self, c: Context) -> int:
         """Mask of the lines that the request as a whole admits."""
@@ -199,29 +211,24 @@ class Matcher:
                 return 0
         return mask
 
-    def slot(self, c: Context, s: Slot, mask: int) -> int:
-        """Those of `mask` that the impression admits. Its shape recurs, so what fits the shape is remembered."""
-        imp = s.imp
-        native = imp.native
-        key = (
-            imp.banner,
-            imp.video,
-            imp.audio,
-            native and (native.battr, native.api),
-            s.interstitial,
-            s.rewarded,
-            s.secure,
-        )
-        found = self._shapes.get(key)
+    def fit(self, imp: Imp, rates: Rates) -> Fit:
+        """What fits the shape of `imp`: shapes recur, so it is remembered."""
+        shape = shape_of(imp)
+        found = self._fits.get(shape)
         if found is None:
-            found = self.everything
-            for reason, allow in self._slot_filters[s.kinds]:
+            slot = build_slot(imp, 0, rates)
+            mask = self.everything
+            for reason, allow in self._slot_filters[slot.kinds]:
                 if reason is not R.NATIVE_ASSET:
-                    found &= allow(c, s, found)
-            self._shapes.put(key, found)
-        mask &= found
-        if native is not None and mask and self._native_asset is not None:
-            mask &= self._native_asset(c, s, mask)
+                    mask &= allow(slot, mask)
+            found = self._fits.put(shape, Fit(slot, mask, shape_part(slot)))
+        return found
+
+    def slot(self, s: Slot, fit: Fit, mask: int) -> int:
+        """Those of `mask` that the impression admits."""
+        mask &= fit.mask
+        if mask and self._native_asset is not None and s.imp.native is not None:
+            mask &= self._native_asset(s, mask)
         return mask
 
     def why_not_request(self, c: Context, watch: Watch | None = None) -> R:
@@ -237,10 +244,10 @@ class Matcher:
             mask = after
         return reason
 
-    def why_not_slot(self, c: Context, s: Slot, mask: int, watch: Watch | None = None) -> R:
+    def why_not_slot(self, s: Slot, mask: int, watch: Watch | None = None) -> R:
         reason = R.NO_CAMPAIGN
         for name, allow in self._slot_filters[s.kinds]:
-            after = mask & allow(c, s, mask)
+            after = mask & allow(s, mask)
             if watch is not None:
                 watch(name, mask, after)
             if mask and not after:

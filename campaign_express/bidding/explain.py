@@ -76,12 +76,13 @@ def _impressions(pipeline: Pipeline, context: Context, decision: Decision, offer
         slot = build_slot(imp, index, pipeline.rates)
         stopped = dict(stopped_by_request)
         reason = refused(slot)
-        pipeline.matcher.why_not_slot(context, slot, admitted, note(stopped))
+        pipeline.matcher.why_not_slot(slot, admitted, note(stopped))
         mine = [o for o in offers if o.slot.index == index]
         offered = 0
         for offer in mine:
             offered |= offer.mask
-        for bit in bits(pipeline.matcher.slot(context, slot, admitted) & ~offered):
+        fitting = pipeline.matcher.slot(slot, pipeline.matcher.fit(imp, pipeline.rates), admitted)
+        for bit in bits(fitting & ~offered):
             stopped[bit] = (reason or NoBidReason.DEAL).value
         scored = _scored(pipeline, mine)
         win = wins.get(index)

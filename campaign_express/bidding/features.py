@@ -249,21 +249,29 @@ def request_part(context: Context) -> Part:
     )
 
 
-def slot_part(context: Context, slot: Slot) -> Part:
-    """Features of one impression, beside its request's. About 1 µs."""
-    imp = slot.imp
+def shape_part(slot: Slot) -> Part:
+    """Features of one impression that follow from its shape alone."""
     sizes = slot.sizes
     n = len(sizes)
     return (
         (
-            _tag[context.publisher, imp.tagid] if imp.tagid else _UNKNOWN_TAG,
             _size[sizes[0]] if sizes else _UNKNOWN_SIZE,
             _position[slot.position],
             _media[slot.kinds],
-            _UNKNOWN_PLACEMENT if imp.video is None else _placement[video_placement(imp)],
+            _placement[video_placement(slot.imp)],
             _FORMAT + (1 if slot.interstitial else 0) + (2 if slot.rewarded else 0),
         ),
-        (log1p(slot.floor_micros * 1e-6) / 4, (n if n < 8 else 8) / 8),
+        ((n if n < 8 else 8) / 8,),
+    )
+
+
+def slot_part(context: Context, slot: Slot, shape: Part | None = None) -> Part:
+    """Features of one impression, beside its request's. `shape`: its `shape_part`, where that is known already."""
+    categorical, numeric = shape or shape_part(slot)
+    tag = slot.imp.tagid
+    return (
+        (_tag[context.publisher, tag] if tag else _UNKNOWN_TAG, *categorical),
+        (log1p(slot.floor_micros * 1e-6) / 4, *numeric),
     )
 
 

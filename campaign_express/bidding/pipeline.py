@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from campaign_express.bidding.bitmaps import candidates
-from campaign_express.bidding.context import Context, Slot, build_slot, floor_in_micros
+from campaign_express.bidding.context import Context, Slot, floor_in_micros, place_slot
 from campaign_express.bidding.currency import Rates
 from campaign_express.bidding.deals import Deals
 from campaign_express.bidding.eligibility import Matcher
@@ -27,7 +27,7 @@ from campaign_express.bidding.lines import Line, Lines
 from campaign_express.bidding.pricing import Priced, price
 from campaign_express.bidding.slots import native_request
 from campaign_express.openrtb.nobid import NoBidReason
-from campaign_express.openrtb.request import Deal, Imp
+from campaign_express.openrtb.request import Deal
 from campaign_express.ports import Scorer
 
 FIXED_PRICE = 3  # deal.at: "the value passed in bidfloor is the agreed upon deal price" (section 3.2.12)
@@ -89,6 +89,7 @@ class Pipeline:
         self.max_candidates = max_candidates
         self.matcher = Matcher(lines)
         self.deals = Deals(lines)
+        self.creatives = scorer.embed(lines.creative_cat)
 
     def decide(self, contexts: Sequence[Context]) -> list[Decision]:
         """One decision a context, in order."""
@@ -115,16 +116,17 @@ class Pipeline:
             return decision.lose(self.matcher.why_not_request(context))
         shared = request_part(context)
         for index, imp in enumerate(context.request.imp):
-            slot = build_slot(imp, index, self.rates)
+            fit = self.matcher.fit(imp, self.rates)
+            slot = place_slot(fit.slot, imp, index, self.rates)
             reason = refused(slot)
             if reason is not None:
                 decision.lose(reason)
                 continue
-            mask = self.matcher.slot(context, slot, admitted)
+            mask = self.matcher.slot(slot, fit, admitted)
             if not mask:
-                decision.lose(self.matcher.why_not_slot(context, slot, admitted))
+                decision.lose(self.matcher.why_not_slot(slot, admitted))
                 continue
-            own = slot_part(context, slot)
+            own = slot_part(context, slot, fit.part)
             part = (shared[0] + own[0], shared[1] + own[1])
             pmp = imp.pmp
             if pmp is None:
@@ -160,7 +162,7 @@ class Pipeline:
             counts = np.minimum(counts, self.max_candidates)
         request_cat, request_num = stack([o.part for o in offers])
         # `take` is several times faster than indexing, here and in `price`.
-        pctr, pcvr = self.scorer.score(request_cat, request_num, self.lines.creative_cat.take(line, axis=0), row)
+        pctr, pcvr = self.scorer.score(request_cat, request_num, self.creatives.take(line, axis=0), row)
         return price(self.lines, row, line, counts, pctr, pcvr, _floors(offers))
 
     def _settle_currency(self, decision: Decision) -> bool:
@@ -178,29 +180,39 @@ class Pipeline:
 
     def _award(self, offers: list[Offer], priced: Priced) -> None:
         """The best offer of each impression wins; on equal prices the deal, which stands before the open auction."""
-        for offer, best, at in zip(offers, priced.best.tolist(), priced.first.tolist(), strict=True):
+        lines, first = self.lines.lines, priced.first
+        columns = zip(
+            offers,
+            priced.best.tolist(),
+            first.tolist(),
+            priced.line.take(first).tolist(),
+            priced.pctr.take(first).tolist(),
+            priced.pcvr.take(first).tolist(),
+            strict=True,
+        )
+        for offer, best, at, bit, pctr, pcvr in columns:
             decision = offer.decision
             if best < 0:
                 decision.lose(NoBidReason.FLOOR)
                 continue
-            amount = (
-                offer.floor if offer.deal is not None and offer.deal.at == FIXED_PRICE and offer.floor else int(best)
-            )
+            deal = offer.deal
+            amount = offer.floor if deal is not None and deal.at == FIXED_PRICE and offer.floor else int(best)
             wins = decision.wins
             if wins and wins[-1].slot is offer.slot:
                 if amount <= wins[-1].price_micros:
                     continue
                 wins.pop()
-            at = self._rotate(offer, priced, at)
-            line = self.lines.lines[priced.line[at]]
-            wins.append(Win(offer.slot, offer.deal, line, amount, float(priced.pctr[at]), float(priced.pcvr[at])))
+            line = lines[bit]
+            if len(line.campaign.creatives) > 1:
+                at = self._rotate(offer, priced, at)
+                line = lines[priced.line[at]]
+                pctr, pcvr = float(priced.pctr[at]), float(priced.pcvr[at])
+            wins.append(Win(offer.slot, deal, line, amount, pctr, pcvr))
 
     def _rotate(self, offer: Offer, priced: Priced, at: int) -> int:
         """Among creatives of the winning campaign that are worth the same, one by weight, fixed by the auction's id."""
         lines = self.lines.lines
         campaign = lines[priced.line[at]].campaign
-        if len(campaign.creatives) == 1:
-            return at
         value, row = priced.bid[at], priced.row[at]
         tied = [at]
         end = priced.line.size
@@ -234,16 +246,8 @@ def refused(slot: Slot) -> NoBidReason | None:
         return NoBidReason.CURRENCY
     if imp.qty is not None and imp.qty.multiplier is not None and imp.qty.multiplier != 1:
         return NoBidReason.DOOH_QUANTITY
-    if (imp.video is not None or imp.audio is not None) and _dynamic_pod(imp):
+    if slot.dynamic_pod:
         return NoBidReason.AD_POD
     if imp.native is not None and slot.kinds == 8 and native_request(slot) is None:
         return NoBidReason.NATIVE_REQUEST
     return None
-
-
-def _dynamic_pod(imp: Imp) -> bool:
-    """`poddur` or `maxseq`: the exchange wants as many ads as fit (section 7.6.1, dynamic portion of an ad pod)."""
-    for media_object in (imp.video, imp.audio):
-        if media_object is not None and (media_object.poddur or (media_object.maxseq or 0) > 1):
-            return True
-    return False

@@ -1,4 +1,4 @@
-"""What one impression accepts: builders of functions (context, slot, lines left) → mask of lines that pass.
+"""What one impression accepts: builders of functions (slot, lines left) → mask of lines that pass.
 
 A rule of one media kind lets the lines of all other kinds pass; `media` runs first and removes the kinds not offered,
 so a multi-format impression is one pass. A builder gives None when the catalogue cannot break its rule.
@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable
 
 from campaign_express.bidding.bitmaps import Memo, OneValue, bits
-from campaign_express.bidding.context import AUDIO, BANNER, NATIVE, VIDEO, Context, Slot, video_placement
+from campaign_express.bidding.context import AUDIO, BANNER, NATIVE, VIDEO, Slot, video_placement
 from campaign_express.bidding.lines import Line, Lines
 from campaign_express.bidding.markup import native_fits
 from campaign_express.bidding.model import Campaign, Media
@@ -18,7 +18,7 @@ from campaign_express.errors import InvalidRequest
 from campaign_express.openrtb.native import NativeRequest, parse_native_request
 from campaign_express.openrtb.request import Audio, Video
 
-AllowSlot = Callable[[Context, Slot, int], int]
+AllowSlot = Callable[[Slot, int], int]
 KIND = {Media.BANNER: BANNER, Media.VIDEO: VIDEO, Media.AUDIO: AUDIO, Media.NATIVE: NATIVE}
 
 
@@ -37,13 +37,13 @@ def media(lines: Lines) -> AllowSlot:
         )
     )
     offered = [sum(masks.get(kind, 0) for kind in KIND.values() if kinds & kind) for kinds in range(16)]
-    return lambda c, s, m: offered[s.kinds]
+    return lambda s, m: offered[s.kinds]
 
 
 def secure(lines: Lines) -> AllowSlot | None:
     safe = lines.where(lambda line: line.creative.secure)
     everything = lines.everything
-    return (lambda c, s, m: safe if s.secure else everything) if safe != everything else None
+    return (lambda s, m: safe if s.secure else everything) if safe != everything else None
 
 
 def _size_rule(campaign: Campaign) -> tuple[list[str], list[str]]:
@@ -64,11 +64,11 @@ def size(lines: Lines) -> AllowSlot:
         lambda line: ((line.creative.w, line.creative.h),) if line.creative.media is Media.BANNER else ()
     ).items():
         sized[w, h] = mask & wanted.allow.get(f"{w}x{h}", wanted.default)
-    video_of_other_shape = Memo(lines.count)
+    video_of_other_shape: Memo[int] = Memo(lines.count)
     shapes = lines.by(lambda line: ((line.creative.w, line.creative.h),) if line.creative.media is Media.VIDEO else ())
     get = sized.get
 
-    def allow(c: Context, s: Slot, m: int) -> int:
+    def allow(s: Slot, m: int) -> int:
         kinds_offered = s.kinds
         mask = others
         if kinds_offered & BANNER:
@@ -109,7 +109,7 @@ def blocked_attribute(lines: Lines) -> AllowSlot | None:
         return None
     everything = lines.everything
 
-    def allow(c: Context, s: Slot, m: int) -> int:
+    def allow(s: Slot, m: int) -> int:
         mask = everything
         imp = s.imp
         if imp.banner is not None and imp.banner.battr:
@@ -161,7 +161,7 @@ def mime(lines: Lines) -> AllowSlot:
     having = lines.by(mimes)
     everything = lines.everything
 
-    def allow(c: Context, s: Slot, m: int) -> int:
+    def allow(s: Slot, m: int) -> int:
         mask = everything
         imp = s.imp
         for kind, media_object in ((BANNER, imp.banner), (VIDEO, imp.video), (AUDIO, imp.audio)):
@@ -200,7 +200,7 @@ def protocol(lines: Lines) -> AllowSlot | None:
     kinds = _kinds(lines)
     everything = lines.everything
 
-    def allow(c: Context, s: Slot, m: int) -> int:
+    def allow(s: Slot, m: int) -> int:
         mask = everything
         if s.kinds & (VIDEO | AUDIO):
             for kind, media_object in _timed(s):
@@ -228,10 +228,10 @@ def duration(lines: Lines) -> AllowSlot | None:
     if not lasting:
         return None
     kinds = _kinds(lines)
-    known = Memo(lines.count)
+    known: Memo[int] = Memo(lines.count)
     everything = lines.everything
 
-    def allow(c: Context, s: Slot, m: int) -> int:
+    def allow(s: Slot, m: int) -> int:
         mask = everything
         if s.kinds & (VIDEO | AUDIO):
             for kind, timed in _timed(s):
@@ -259,7 +259,7 @@ def skippable(lines: Lines) -> AllowSlot | None:
         return None
     everything = lines.everything
 
-    def allow(c: Context, s: Slot, m: int) -> int:
+    def allow(s: Slot, m: int) -> int:
         video = s.imp.video
         if video is None:
             return everything
@@ -280,7 +280,7 @@ def placement(lines: Lines) -> AllowSlot | None:
     if not index.used:
         return None
     others = lines.everything & ~_kinds(lines)[VIDEO]
-    return lambda c, s, m: others | index.allow.get(video_placement(s.imp), index.default)
+    return lambda s, m: others | index.allow.get(video_placement(s.imp), index.default)
 
 
 def api(lines: Lines) -> AllowSlot | None:
@@ -290,7 +290,7 @@ def api(lines: Lines) -> AllowSlot | None:
         return None
     everything = lines.everything
 
-    def allow(c: Context, s: Slot, m: int) -> int:
+    def allow(s: Slot, m: int) -> int:
         imp = s.imp
         offered: defaultdict[int, tuple[int, ...]] = defaultdict(tuple)
         for kind, media_object in ((BANNER, imp.banner), (VIDEO, imp.video), (AUDIO, imp.audio), (NATIVE, imp.native)):
@@ -328,7 +328,7 @@ def native_asset(lines: Lines) -> AllowSlot | None:
     known: dict[str, tuple[int, int]] = {}  # text → (lines tested, lines that fit)
     limit = 1024
 
-    def allow(c: Context, s: Slot, m: int) -> int:
+    def allow(s: Slot, m: int) -> int:
         offered = s.imp.native
         if offered is None:
             return everything
@@ -353,7 +353,7 @@ def position(lines: Lines) -> AllowSlot | None:
     index = OneValue(
         lines.everything, lines.rules(lambda c: (c.targeting.position.include, c.targeting.position.exclude))
     )
-    return (lambda c, s, m: index.allow.get(s.position, index.default)) if index.used else None
+    return (lambda s, m: index.allow.get(s.position, index.default)) if index.used else None
 
 
 def _yes_no(field: str, of: Callable[[Slot], bool]) -> Callable[[Lines], AllowSlot | None]:
@@ -362,7 +362,7 @@ def _yes_no(field: str, of: Callable[[Slot], bool]) -> Callable[[Lines], AllowSl
             lines.everything,
             lines.rules(lambda c: ((), () if (w := getattr(c.targeting, field)) is None else (not w,))),
         )
-        return (lambda c, s, m: index.allow.get(of(s), index.default)) if index.used else None
+        return (lambda s, m: index.allow.get(of(s), index.default)) if index.used else None
 
     return build
 

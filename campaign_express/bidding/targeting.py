@@ -365,7 +365,7 @@ def hour(lines: Lines) -> Allow | None:
         return None
     user = OneValue(lines.everything, ((mask, hours, ()) for hours, mask in by_user.items()))
     zones = [(ZoneInfo(name), rules) for name, rules in by_zone.items()]
-    closed = Memo(lines.count)
+    closed: Memo[int] = Memo(lines.count)
 
     def allow(c: Context) -> int:
         quarter = c.wall_ms // 900_000  # every zone in use is a whole number of quarter hours from UTC

@@ -41,9 +41,12 @@ class ConstantScorer:
     def __init__(self, pctr: float = 0.01, pcvr: float = 0.1) -> None:
         self.pctr, self.pcvr = pctr, pcvr
 
-    def score(self, request_cat: Any, request_num: Any, creative_cat: Any, row: Any) -> tuple[Any, Any]:
+    def embed(self, creative_cat: Any) -> Any:
+        return creative_cat.astype(np.float32)
+
+    def score(self, request_cat: Any, request_num: Any, creative: Any, row: Any) -> tuple[Any, Any]:
         assert request_cat.shape[0] == request_num.shape[0]
-        assert creative_cat.shape[0] == row.shape[0]
+        assert creative.shape[0] == row.shape[0]
         return np.full(row.shape, self.pctr, np.float32), np.full(row.shape, self.pcvr, np.float32)
 
 

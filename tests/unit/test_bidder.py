@@ -169,10 +169,10 @@ def test_one_bad_request_spoils_no_other_of_its_batch() -> None:
 class Fragile(ConstantScorer):
     """Fails for the second of several requests and whenever it meets that one."""
 
-    def score(self, request_cat: Any, request_num: Any, creative_cat: Any, row: Any) -> tuple[Any, Any]:
+    def score(self, request_cat: Any, request_num: Any, creative: Any, row: Any) -> tuple[Any, Any]:
         if request_num[:, 2].max() > 0.5:  # the feature log_floor
             raise ValueError("cannot score this")
-        return super().score(request_cat, request_num, creative_cat, row)
+        return super().score(request_cat, request_num, creative, row)
 
 
 def test_a_fault_in_the_decision_loses_only_the_request_that_causes_it() -> None:

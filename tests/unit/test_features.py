@@ -72,8 +72,7 @@ def context(**changes: Any) -> Context:
 
 
 def slot(**changes: Any) -> Slot:
-    s = Slot()
-    values = {
+    values: dict[str, Any] = {
         "imp": Imp(id="1", banner=Banner(), tagid="top"),
         "index": 0,
         "kinds": 1,
@@ -85,9 +84,7 @@ def slot(**changes: Any) -> Slot:
         "secure": True,
         **changes,
     }
-    for name, value in values.items():
-        setattr(s, name, value)
-    return s
+    return Slot(**values)
 
 
 def buckets(row: tuple[int, ...], schema: tuple[features.Categorical, ...]) -> dict[str, int]:
