@@ -20,7 +20,8 @@ STAGES: dict[str, tuple[str, ...]] = {
     "match": (
         "campaign_express.bidding.eligibility:Matcher.request",
         "campaign_express.bidding.eligibility:Matcher.slot",
-        "campaign_express.bidding.pipeline:build_slot",
+        "campaign_express.bidding.eligibility:Matcher.fit",
+        "campaign_express.bidding.pipeline:place_slot",
     ),
     "candidates": ("campaign_express.bidding.pipeline:candidates",),
     "features": ("campaign_express.bidding.pipeline:request_part", "campaign_express.bidding.pipeline:slot_part"),

@@ -136,17 +136,24 @@ def bits(mask: int) -> list[int]:
     return found
 
 
-def candidates(masks: list[int], lines: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(row [N], line [N]):
+_DENSE_BYTES = 16_384  # of all masks together: below, unpacking all is cheaper than finding the words worth unpacking
 
-    every set bit of every mask, row by row, lines ascending in each. One pass for a whole batch.
-    """
-    width = (lines + 63) // 64
-    size = width * 8
-    words = np.frombuffer(b"".join([m.to_bytes(size, "little") for m in masks]), dtype="<u8")
-    filled = (words != 0).nonzero()[0]
-    # Of a boolean vector: numpy finds its nonzero places many times faster than those of integers or of a matrix.
-    on = np.unpackbits(words[filled].view(np.uint8), bitorder="little").view(np.bool_).nonzero()[0]
-    at = filled[on >> 6]
-    row = at // width
-    return row, (at - row * width) * 64 + (on & 63)
+
+def candidates(masks: list[int], lines: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(row [N], line [N]): every set bit of every mask, row by row, lines ascending in each. One pass for a batch."""
+    size = (lines + 63) // 64 * 8
+    packed = b"".join([m.to_bytes(size, "little") for m in masks])
+    # Nonzero of a boolean vector: numpy finds its places many times faster than those of integers or of a matrix.
+    if len(packed) <= _DENSE_BYTES:
+        at = _ones(np.frombuffer(packed, dtype=np.uint8))
+    else:
+        words = np.frombuffer(packed, dtype="<u8")
+        filled = (words != 0).nonzero()[0]
+        on = _ones(words[filled].view(np.uint8))
+        at = filled[on >> 6] * 64 + (on & 63)
+    row = np.arange(len(masks)).repeat([m.bit_count() for m in masks])
+    return row, at - row * (size * 8)
+
+
+def _ones(octets: NDArray[np.uint8]) -> NDArray[np.int64]:
+    return np.unpackbits(octets, bitorder="little").view(np.bool_).nonzero()[0]
