@@ -19,7 +19,7 @@ import struct
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple, cast
+from typing import NamedTuple, Protocol, cast
 
 from campaign_express import frames
 from campaign_express.frames import HEADER, Answer, Ask, Batch, Reply
@@ -41,7 +41,18 @@ BACKOFF_S, BACKOFF_MAX_S = 0.01, 0.25  # between attempts to reach an agent
 
 _PEER = struct.Struct("3i")  # pid, uid, gid: unix(7), SO_PEERCRED
 
-Waiting = tuple[Ask, "asyncio.Future[Answer]"]
+
+class Waiter(Protocol):
+    """Who waits for an answer: a future, or something as thin as one."""
+
+    def done(self) -> bool:
+        """Nobody waits any more."""
+        ...
+
+    def set_result(self, answer: Answer, /) -> None: ...
+
+
+Waiting = tuple[Ask, Waiter]
 
 
 class Sent(NamedTuple):
@@ -126,20 +137,24 @@ class AgentPool:
 
     def submit(self, ask: Ask) -> asyncio.Future[Answer] | None:
         """The answer to come, or None for a no-bid at once (limit, full queue, no agent), which is counted."""
+        future: asyncio.Future[Answer] = self._loop.create_future()
+        return future if self.submit_to(future, ask) else None
+
+    def submit_to(self, waiter: Waiter, ask: Ask) -> bool:
+        """Have `waiter` given the answer; False for a no-bid at once, of which it is not told."""
         if self._admit is not None and not self._admit(ask.exchange, ask.arrival_ns):
             self._counters.outcomes[NoBidReason.QPS_LIMIT.index] += 1
-            return None
+            return False
         queue = self._queue
         if len(queue) >= self._max_queue or not self._links:
             self._refuse()
-            return None
-        future = self._loop.create_future()
-        queue.append((ask, future))
+            return False
+        queue.append((ask, waiter))
         if not self._pump_scheduled:
             # Not at once: requests of other connections that are readable in this turn of the loop join the batch.
             self._pump_scheduled = True
             self._loop.call_soon(self._pump)
-        return future
+        return True
 
     def _refuse(self) -> None:
         if self._links:
@@ -211,7 +226,7 @@ class AgentPool:
             self._answer_all(waiting, FAILED)
             return
         counters = self._counters
-        outcomes, price = counters.outcomes, counters.price
+        outcomes, price, rules = counters.outcomes, counters.price, counters.rules
         counters.busy_ns += reply.timings.total
         counters.decision_time.observe(reply.timings.total)
         if reply.timings.inference:
@@ -221,7 +236,9 @@ class AgentPool:
             for micros in answer.prices:
                 price.observe(micros)
                 counters.bids += 1
-            if answer.reason == LATE.reason:
+            if answer.rule:
+                rules[answer.rule] = rules.get(answer.rule, 0) + 1
+            elif answer.reason == LATE.reason:
                 counters.late += 1
             if not future.done():  # the client may have gone
                 future.set_result(answer)

@@ -70,10 +70,10 @@ class ExchangeApp:
     def __init__(
         self, pool: AgentPool, meters: Meters, *, max_body_bytes: int, connection_max_answers: int = 0
     ) -> None:
-        self._pool = pool
+        self.pool = pool
         self._meters = meters
-        self._counters = meters.counters
-        self._max_body = max_body_bytes
+        self.counters = meters.counters
+        self.max_body = max_body_bytes
         self._max_answers = connection_max_answers
         self.draining = False
 
@@ -100,12 +100,12 @@ class ExchangeApp:
     async def _bid(self, scope: Scope, exchange: str, receive: Receive, send: Send) -> None:
         arrival_ns = time.monotonic_ns()
         headers = dict(scope["headers"])
-        flags = self._flags(headers) if b"content-encoding" in headers or b"accept-encoding" in headers else 0
+        flags = body_flags(headers)
         length = headers.get(b"content-length")
         if length is None:
             if b"transfer-encoding" not in headers:
                 raise Refusal(411)
-        elif int(length) > self._max_body:
+        elif int(length) > self.max_body:
             if b"expect" not in headers:
                 await _discard(receive)
             raise Refusal(413)
@@ -115,13 +115,15 @@ class ExchangeApp:
             body = await self._rest(body, receive)
         elif message["type"] == "http.disconnect":
             return
+        if len(body) > self.max_body:  # chunks that uvicorn had put together
+            raise Refusal(413)
 
-        counters = self._counters
+        counters = self.counters
         counters.http_requests += 1
-        future = self._pool.submit(Ask(exchange, arrival_ns, body, JSON, flags))
+        future = self.pool.submit(Ask(exchange, arrival_ns, body, JSON, flags))
         answer = None if future is None else await future
 
-        close = self.draining or (self._max_answers and self._is_last(scope))
+        close = self.draining or self.is_last(scope.get("campaign_express.answers", 0))  # set by protocol.BidProtocol
         if answer is None or answer.status == 204:
             await send(_NO_BID_CLOSE if close else _NO_BID)
             await send(_EMPTY)
@@ -136,25 +138,11 @@ class ExchangeApp:
             await send({"type": "http.response.body", "body": body})
         counters.latency.observe(time.monotonic_ns() - arrival_ns)
 
-    def _flags(self, headers: dict[bytes, bytes]) -> int:
-        flags = 0
-        encoding = headers.get(b"content-encoding")
-        if encoding is not None:
-            encoding = encoding.strip().lower()
-            if encoding in (b"gzip", b"x-gzip"):
-                flags = BODY_GZIP
-            elif encoding not in (b"", b"identity"):
-                raise Refusal(415)
-        accepted = headers.get(b"accept-encoding")
-        if accepted is not None and accepts_gzip(accepted):
-            flags |= ACCEPT_GZIP
-        return flags
-
     async def _rest(self, first: bytes, receive: Receive) -> bytes:
         """The whole body, refused as soon as it is too large."""
         parts, size, more = [first], len(first), True
         while more:
-            if size > self._max_body:
+            if size > self.max_body:
                 await _discard(receive)
                 raise Refusal(413)
             message = await receive()
@@ -164,24 +152,24 @@ class ExchangeApp:
             parts.append(part)
             size += len(part)
             more = message.get("more_body", False)
-        if size > self._max_body:
+        if size > self.max_body:
             raise Refusal(413)
         return b"".join(parts)
 
-    def _is_last(self, scope: Scope) -> bool:
-        answers = scope.get("campaign_express.answers")  # set by listeners.CountingProtocol
-        return answers is not None and answers % self._max_answers == 0
+    def is_last(self, answers: int) -> bool:
+        """Whether the connection is to be closed with its `answers`-th answer."""
+        return bool(self._max_answers) and bool(answers) and answers % self._max_answers == 0
 
     async def _probe(self, path: str, send: Send) -> None:
         reason = self.not_ready() if path == "/ready" else ""
-        body = {"status": "unavailable", "reason": reason} if reason else {"status": "ok", "agents": self._pool.live}
+        body = {"status": "unavailable", "reason": reason} if reason else {"status": "ok", "agents": self.pool.live}
         await self._answer(503 if reason else 200, body, send)
 
     def not_ready(self) -> str:
         """Why no request should be sent here, "" when one may."""
         if self.draining:
             return "draining"
-        return "" if self._pool.live else "no agent lives"
+        return "" if self.pool.live else "no agent lives"
 
     async def _refuse(self, status: int, send: Send, extra: Headers | None = None) -> None:
         self._meters.refuse(status)
@@ -195,6 +183,22 @@ class ExchangeApp:
             headers.append(CLOSE)
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
+
+
+def body_flags(headers: dict[bytes, bytes]) -> int:
+    """Bits of Ask.flags for these request headers. Raises Refusal for an encoding that is not known."""
+    flags = 0
+    encoding = headers.get(b"content-encoding")
+    if encoding is not None:
+        encoding = encoding.strip().lower()
+        if encoding in (b"gzip", b"x-gzip"):
+            flags = BODY_GZIP
+        elif encoding not in (b"", b"identity"):
+            raise Refusal(415)
+    accepted = headers.get(b"accept-encoding")
+    if accepted is not None and accepts_gzip(accepted):
+        flags |= ACCEPT_GZIP
+    return flags
 
 
 def accepts_gzip(value: bytes) -> bool:

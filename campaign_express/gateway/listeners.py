@@ -19,6 +19,9 @@ from typing import Any, cast
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from campaign_express.gateway.http import ExchangeApp
+from campaign_express.gateway.protocol import BidProtocol
+
 logger = logging.getLogger(__name__)
 
 BACKLOG = 2048
@@ -40,17 +43,6 @@ def shared_socket(host: str, port: int) -> socket.socket:
     return sock
 
 
-class CountingProtocol(HttpToolsProtocol):
-    """Tells the app how many requests its connection has carried, this one included."""
-
-    _answers = 0
-
-    def on_message_begin(self) -> None:
-        super().on_message_begin()
-        self._answers += 1
-        self.scope["campaign_express.answers"] = self._answers  # type: ignore[typeddict-unknown-key]
-
-
 class _Server(uvicorn.Server):
     """uvicorn without its signal handlers: the process belongs to Ray."""
 
@@ -62,12 +54,12 @@ class _Server(uvicorn.Server):
 class HttpListener:
     """An ASGI app on a shared port."""
 
-    def __init__(self, app: Any, host: str, port: int, *, keep_alive_s: int, count_answers: bool = False) -> None:
+    def __init__(self, app: Any, host: str, port: int, *, keep_alive_s: int) -> None:
         self._socket = shared_socket(host, port)
         self.port: int = self._socket.getsockname()[1]
         self._config = uvicorn.Config(
             app,
-            http=CountingProtocol if count_answers else HttpToolsProtocol,
+            http=BidProtocol if isinstance(app, ExchangeApp) else HttpToolsProtocol,
             ws="none",
             lifespan="off",
             log_config=None,

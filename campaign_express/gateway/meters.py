@@ -77,6 +77,7 @@ class Counters(Struct):
     bids: int = 0
     busy_ns: int = 0  # agents' time spent deciding
     outcomes: list[int] = msgspec.field(default_factory=lambda: [0] * (BID + 1))
+    rules: dict[str, int] = msgspec.field(default_factory=dict)  # invalid requests by the rule they break
     refusals: list[int] = msgspec.field(default_factory=lambda: [0] * len(REFUSALS))
     latency: Histogram = msgspec.field(default_factory=lambda: Histogram.of(LATENCY_NS))
     queue_time: Histogram = msgspec.field(default_factory=lambda: Histogram.of(QUEUE_NS))
@@ -91,6 +92,9 @@ class Counters(Struct):
             mine, theirs = getattr(self, name), getattr(other, name)
             if isinstance(mine, Histogram):
                 mine.add(theirs)
+            elif isinstance(mine, dict):
+                for key, count in theirs.items():
+                    mine[key] = mine.get(key, 0) + count
             elif isinstance(mine, list):
                 if len(mine) == len(theirs):
                     setattr(self, name, [a + b for a, b in zip(mine, theirs, strict=True)])

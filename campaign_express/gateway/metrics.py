@@ -105,6 +105,12 @@ class NodeCollector(Collector):
         for reason in BY_INDEX:
             outcomes.add_metric([outcome(reason), reason.value], total.outcomes[reason.index])
         yield outcomes
+        invalid = CounterMetricFamily(
+            PREFIX + "invalid_requests", "Invalid bid requests by the rule they break.", labels=["rule"]
+        )
+        for rule, count in sorted(total.rules.items()):
+            invalid.add_metric([rule], count)
+        yield invalid
         refusals = CounterMetricFamily(
             PREFIX + "refusals", "HTTP requests that the gateway itself refused.", labels=["status"]
         )

@@ -6,7 +6,6 @@ restarted agent listens at the same path.
 
 from __future__ import annotations
 
-import gc
 import importlib
 import logging
 import os
@@ -21,6 +20,7 @@ import msgspec
 import ray
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
+from campaign_express import memory
 from campaign_express.adapters.redis import CatalogStore
 from campaign_express.bidding.model import Catalog
 from campaign_express.config import Settings
@@ -58,11 +58,14 @@ class BiddingAgent:
             count_model_load_failure(Path(path).parent)
             raise
         if store is not None:
-            store.watch(self._bidder.replace_catalog, self._stop, known)
-        gc.collect()
-        gc.freeze()  # what is alive now lives on: later collections need not look at it
+            store.watch(self._replace_catalog, self._stop, known)
+        memory.settle()
         self._socket = AgentSocket(self._bidder, path)
         logger.info("agent listens", extra={"catalog_version": self._bidder.catalog_version})
+
+    def _replace_catalog(self, catalog: Catalog) -> None:
+        self._bidder.replace_catalog(catalog)
+        memory.trim()  # the one before it is gone
 
     def ready(self) -> list[tuple[str, str, int]]:
         """Each exchange's name in the path ("" is the default), its own name, and the requests a second it may ask.

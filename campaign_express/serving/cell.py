@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import gc
 import hashlib
 import logging
 import os
@@ -20,7 +19,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayError
 
-from campaign_express import embedded
+from campaign_express import embedded, memory
 from campaign_express.config import Settings
 from campaign_express.errors import CampaignExpressError, ConfigError, Unavailable
 from campaign_express.gateway.batching import AgentPool
@@ -41,7 +40,6 @@ LONGEST_NAME = 40  # of a socket file: replica id, agent's number, pid while it 
 AGENT_START_S = 180.0
 AGENT_ANSWER_S = 10.0
 DEAD_CELL_S = 30.0  # without a living agent for this long, the cell is replaced
-GC_THRESHOLD = 20_000  # new containers between young collections; the default of 700 is reached every 20 requests
 
 
 def socket_dir(settings: Settings) -> Path:
@@ -111,11 +109,8 @@ class Cell:
         if self._start_embedded:
             self.settings = await asyncio.to_thread(embedded.ensure, self.settings)
         await self._start_agents()
-        # Before anybody connects, since it takes a third of a second: a replica holds some 300,000 objects of Ray's,
-        # which later collections need not look at.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(GC_THRESHOLD)
+        # Before anybody connects, since it takes a third of a second: a replica holds some 300,000 objects of Ray's.
+        memory.settle()
         await self._start_listeners()
         logger.info("cell listens", extra={"ports": self.ports(), "agents": len(self._paths)})
 
@@ -144,7 +139,6 @@ class Cell:
             s.host,
             s.http_port,
             keep_alive_s=s.keep_alive_s,
-            count_answers=s.connection_max_answers > 0,
         )
         self._grpc = GrpcListener(self.pool, self.meters, s.host, s.grpc_port, max_body_bytes=s.max_body_bytes)
         self._metrics = HttpListener(self._node, s.host, s.metrics_port, keep_alive_s=s.keep_alive_s)

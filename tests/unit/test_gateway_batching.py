@@ -345,20 +345,21 @@ def test_replies_arrive_in_whatever_pieces(pieces: int) -> None:
 def test_prices_and_outcomes_are_counted() -> None:
     async def test() -> None:
         async with pool_of(1) as (pool, (agent,), meters):
-            futures = submit(pool, b"1", b"2")
+            futures = submit(pool, b"1", b"2", b"3")
             await agent.take()
-            agent.send(
-                Reply(
-                    [Answer(200, b"", -1, False, (1_000_000, 2_000_000)), Answer(204, b"", NoBidReason.FLOOR.index)],
-                    Timings(7, 3),
-                )
-            )
+            told = [
+                Answer(200, b"", -1, False, (1_000_000, 2_000_000)),
+                Answer(204, b"", NoBidReason.FLOOR.index),
+                Answer(400, b"{}", NoBidReason.INVALID_REQUEST.index, rule="imp-id"),
+            ]
+            agent.send(Reply(told, Timings(7, 3)))
             await answers(futures)
             counters = meters.counters
             assert counters.outcomes[-1] == 1
             assert counters.outcomes[NoBidReason.FLOOR.index] == 1
             assert (counters.bids, counters.price.total) == (2, 3_000_000)
             assert (counters.busy_ns, counters.inference_time.total) == (7, 3)
-            assert sum(counters.queue_time.counts) == 2
+            assert sum(counters.queue_time.counts) == 3
+            assert counters.rules == {"imp-id": 1}
 
     run(test)

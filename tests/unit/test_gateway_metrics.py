@@ -79,6 +79,7 @@ def sockets(directory: Path) -> list[str]:
 def cell(directory: Path, name: str, requests: int) -> NodeMetrics:
     meters = Meters(name)
     meters.counters.http_requests = requests
+    meters.counters.rules["imp-id"] = requests
     meters.counters.batch_size.observe(requests)
     return NodeMetrics(meters, directory, lambda: None)
 
@@ -92,6 +93,7 @@ def test_cells_of_a_node_add_up_and_keep_the_counts_of_those_that_left(directory
         for asked in (one, two):
             found = samples((await asked.render(""))[0])
             assert found["campaign_express_requests_total,protocol=http"] == 7
+            assert found["campaign_express_invalid_requests_total,rule=imp-id"] == 7
             assert found["campaign_express_batch_size_requests_count"] == 3
             assert {key for key in found if "live_agents" in key} == {
                 "campaign_express_live_agents,cell=one",
