@@ -59,7 +59,8 @@ def matching_us(core: Bidder, fresh: list[bytes], with_candidates: bool) -> floa
         start = time.perf_counter_ns()
         pipeline.match(decision, offers)
         if with_candidates and offers:
-            candidates([offer.mask for offer in offers], pipeline.lines.count)
+            masks = [offer.mask for offer in offers]
+            candidates(masks, [mask.bit_count() for mask in masks], pipeline.lines.count)
         spent.append(time.perf_counter_ns() - start)
     return statistics.median(spent) / 1e3
 

@@ -139,8 +139,11 @@ def bits(mask: int) -> list[int]:
 _DENSE_BYTES = 16_384  # of all masks together: below, unpacking all is cheaper than finding the words worth unpacking
 
 
-def candidates(masks: list[int], lines: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(row [N], line [N]): every set bit of every mask, row by row, lines ascending in each. One pass for a batch."""
+def candidates(masks: list[int], counts: list[int], lines: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(row [N], line [N]): every set bit of every mask, row by row, lines ascending in each. One pass for a batch.
+
+    `counts`: set bits of each mask.
+    """
     size = (lines + 63) // 64 * 8
     packed = b"".join([m.to_bytes(size, "little") for m in masks])
     # Nonzero of a boolean vector: numpy finds its places many times faster than those of integers or of a matrix.
@@ -151,7 +154,7 @@ def candidates(masks: list[int], lines: int) -> tuple[NDArray[np.int64], NDArray
         filled = (words != 0).nonzero()[0]
         on = _ones(words[filled].view(np.uint8))
         at = filled[on >> 6] * 64 + (on & 63)
-    row = np.arange(len(masks)).repeat([m.bit_count() for m in masks])
+    row = np.arange(len(masks)).repeat(counts)
     return row, at - row * (size * 8)
 
 

@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from zlib import crc32
 
 import numpy as np
-from numpy.typing import NDArray
 
 from campaign_express.bidding.bitmaps import candidates
 from campaign_express.bidding.context import Context, Slot, floor_in_micros, place_slot
@@ -152,18 +151,19 @@ class Pipeline:
 
     def score(self, offers: Sequence[Offer]) -> Priced:
         """Candidates of all offers, scored in one run and priced."""
-        row, line = candidates([o.mask for o in offers], self.lines.count)
-        counts = np.bincount(row, minlength=len(offers))
-        if counts.max() > self.max_candidates:
+        masks = [o.mask for o in offers]
+        counts = [mask.bit_count() for mask in masks]
+        row, line = candidates(masks, counts, self.lines.count)
+        if max(counts) > self.max_candidates:
             # Lines are in order of their max bid, so the first ones are those that can pay most.
             rank = np.arange(row.size) - (np.cumsum(counts) - counts)[row]
             keep = rank < self.max_candidates
             row, line = row[keep], line[keep]
-            counts = np.minimum(counts, self.max_candidates)
+            counts = [min(count, self.max_candidates) for count in counts]
         request_cat, request_num = stack([o.part for o in offers])
         # `take` is several times faster than indexing, here and in `price`.
         pctr, pcvr = self.scorer.score(request_cat, request_num, self.creatives.take(line, axis=0), row)
-        return price(self.lines, row, line, counts, pctr, pcvr, _floors(offers))
+        return price(self.lines, row, line, counts, pctr, pcvr, [o.floor for o in offers])
 
     def _settle_currency(self, decision: Decision) -> bool:
         """The first currency of `cur` that we can convert, USD first; the exchange's when the request names none."""
@@ -183,14 +183,14 @@ class Pipeline:
         lines, first = self.lines.lines, priced.first
         columns = zip(
             offers,
-            priced.best.tolist(),
-            first.tolist(),
+            first,
+            priced.bid.take(first).tolist(),
             priced.line.take(first).tolist(),
             priced.pctr.take(first).tolist(),
             priced.pcvr.take(first).tolist(),
             strict=True,
         )
-        for offer, best, at, bit, pctr, pcvr in columns:
+        for offer, at, best, bit, pctr, pcvr in columns:
             decision = offer.decision
             if best < 0:
                 decision.lose(NoBidReason.FLOOR)
@@ -231,10 +231,6 @@ class Pipeline:
             if ticket < 0:
                 return candidate
         raise AssertionError("the ticket is below the sum of the weights")
-
-
-def _floors(offers: Sequence[Offer]) -> NDArray[np.int64]:
-    return np.array([o.floor for o in offers], dtype=np.int64)
 
 
 def refused(slot: Slot) -> NoBidReason | None:

@@ -7,6 +7,7 @@ no bid.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -18,38 +19,43 @@ BELOW_FLOOR = -1.0
 
 
 class Priced(NamedTuple):
-    """Columns over candidates [N] and offers [R]; prices are CPM micros of USD held in float64 (exact below 2^53)."""
+    """Columns over candidates [N]; prices are CPM micros of USD held in float64 (exact below 2^53)."""
 
-    row: NDArray[np.int64]  # [N] offer
-    line: NDArray[np.int64]  # [N] line
-    pctr: NDArray[np.float32]  # [N]
-    pcvr: NDArray[np.float32]  # [N]
-    value: NDArray[np.float64]  # [N] what the candidate would bid without a floor
-    bid: NDArray[np.float64]  # [N] the same, or BELOW_FLOOR
-    best: NDArray[np.float64]  # [R] highest bid, BELOW_FLOOR when none reaches the floor
-    first: NDArray[np.int64]  # [R] the candidate that has it, the first in line order on a tie
+    row: NDArray[np.int64]  # offer
+    line: NDArray[np.int64]  # line
+    pctr: NDArray[np.float32]
+    pcvr: NDArray[np.float32]
+    value: NDArray[np.float64]  # what the candidate would bid without a floor
+    bid: NDArray[np.float64]  # the same, or BELOW_FLOOR
+    first: list[int]  # of each offer [R]: its best candidate, the first in line order on a tie
 
 
 def price(
     lines: Lines,
     row: NDArray[np.int64],
     line: NDArray[np.int64],
-    counts: NDArray[np.int64],
+    counts: Sequence[int],
     pctr: NDArray[np.float32],
     pcvr: NDArray[np.float32],
-    floors: NDArray[np.int64],
+    floors: Sequence[int],
 ) -> Priced:
-    """Price candidates and find the best of each offer. Every offer has at least one candidate; rows are in order."""
-    value = lines.per_action.take(line)
-    value *= pcvr
-    value += lines.per_click.take(line)
+    """Price candidates and find the best of each offer.
+
+    `counts` [R]: candidates of each offer, at least one; they stand in the order of the offers. `floors` [R]: micros.
+    """
+    worth = lines.worth.take(line, axis=0)
+    value = worth[:, 2] * pcvr
+    value += worth[:, 1]
     value *= pctr
-    value += lines.per_mille.take(line)
-    np.minimum(value, lines.max_bid.take(line), out=value)
+    value += worth[:, 0]
+    np.minimum(value, worth[:, 3], out=value)
     np.floor(value, out=value)
-    bid = np.where(value >= np.maximum(floors, 1).take(row), value, BELOW_FLOOR)
-    starts = counts.cumsum() - counts
-    best = np.maximum.reduceat(bid, starts)
-    top = (bid == best.take(row)).nonzero()[0]
-    first = top[row[top].searchsorted(np.arange(counts.size))]
-    return Priced(row, line, pctr, pcvr, value, bid, best, first)
+    least = np.array([floor or 1 for floor in floors], dtype=np.float64).repeat(counts)
+    bid = np.where(value >= least, value, BELOW_FLOOR)
+    first = []
+    start = 0
+    for count in counts:
+        end = start + count
+        first.append(start + int(bid[start:end].argmax()))
+        start = end
+    return Priced(row, line, pctr, pcvr, value, bid, first)
