@@ -58,7 +58,7 @@ CONSENTS = {
 GPP = {"DBABLA~BVQqAAAACg": True, "DBABLA~BVVVkkkkkpFY.YA": False, "gppString": False}
 
 TEXTS: dict[str, tuple[str, ...]] = {
-    "country": ("USA", "us", "DEU", "BRA"),
+    "country": ("us", "DEU", "BRA", "AUS"),
     "region": ("USA-CA", "us-ny", "DEU-BY"),
     "city": ("Boston", "USA/boston", "DE/Berlin", "Berlin"),
     "metro": ("501", "803"),
