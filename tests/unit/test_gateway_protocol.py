@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -171,6 +172,7 @@ def test_pipelined_requests_are_answered_in_order() -> None:
             client.send(request(b"1") + request(b"2") + request(b"3"))
             for n in (1, 2, 3):
                 await until(lambda: pool.waiting)
+                assert len(pool.asked) == n  # the next is not even read while one is under way
                 pool.waiting.pop().set_result(Answer(200, b"answer %d" % n))
                 assert (await client.answer())[2] == b"answer %d" % n
             assert [asked.body for asked in pool.asked] == [b"1", b"2", b"3"]
@@ -231,7 +233,7 @@ def test_expect_continue_and_http_1_0() -> None:
             client.send(b"{}")
             assert (await client.answer())[0] == 200
             old = await connect()
-            old.send(request(version="1.0"))
+            old.send(request(b"{}", "/v1/bid", "Connection: keep-alive", version="1.0"))
             status, headers, _ = await old.answer()
             assert (status, headers[b"connection"]) == (200, b"close")
             assert await old.ended()
@@ -299,14 +301,16 @@ def test_draining_serves_what_the_kernel_had_accepted() -> None:
         listener = HttpListener(app, "127.0.0.1", 0, keep_alive_s=75)
         await listener.start()
         idle = Client(*await asyncio.open_connection("127.0.0.1", listener.port))
-        import socket
+        waiting = socket.socket()
 
-        waiting = socket.create_connection(("127.0.0.1", listener.port))  # in the backlog: the loop has not turned
-        waiting.sendall(request())
-        app.draining = True
-        drained = asyncio.create_task(listener.drain(2))
-        loop = asyncio.get_running_loop()
-        answer = await loop.run_in_executor(None, waiting.recv, 4096)
+        async def drain() -> None:
+            waiting.connect(("127.0.0.1", listener.port))  # in the backlog: the loop does not turn before it drains
+            waiting.sendall(request())
+            app.draining = True
+            await listener.drain(2)
+
+        drained = asyncio.create_task(drain())
+        answer = await asyncio.to_thread(waiting.recv, 4096)
         assert answer.startswith(b"HTTP/1.1 200")
         assert b"connection: close" in answer
         idle.send(request())
