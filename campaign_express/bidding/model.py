@@ -52,7 +52,10 @@ class Frozen(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit
 
 
 class Match(Frozen, frozen=True, kw_only=True):
-    """Values a field may (`include`, empty = any) and must not (`exclude`) have. Compared without case."""
+    """Values a field may (`include`, empty = any) and must not (`exclude`) have.
+
+    Compared without case, but for ids that others give out: publishers, deals, segments.
+    """
 
     include: tuple[str, ...] = ()
     exclude: tuple[str, ...] = ()
