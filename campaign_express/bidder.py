@@ -227,7 +227,7 @@ class Bidder:
         return Answer(200, body, -1, False, prices)
 
     def _no_bid(self, ask: Ask, request_id: str, exchange: Exchange, reason: NoBidReason) -> Answer:
-        if exchange.no_bid_status != 200:
+        if exchange.no_bid_status != 200 and ask.encoding != PROTOBUF:  # gRPC has no status without a message
             return _NO_BIDS[reason]
         response = no_bid_response(request_id, exchange, reason.nbr)
         body = encode_response(response) if ask.encoding != PROTOBUF else encode_response_pb(response)

@@ -158,6 +158,13 @@ def test_protobuf_gets_the_decision_of_json() -> None:
     )
 
 
+def test_a_no_bid_in_protobuf_says_why() -> None:
+    raw = encode_request_pb(decode_request(msgspec.json.encode(request(imp=[imp(banner={"w": 1, "h": 1})]))))
+    found = answer(bidder(), raw, encoding=frames.PROTOBUF)
+    response = openrtb_pb2.BidResponse.FromString(found.body)
+    assert (response.id, response.nbr, found.reason) == ("r1", NoBidReason.SIZE.nbr, NoBidReason.SIZE.index)
+
+
 def test_one_bad_request_spoils_no_other_of_its_batch() -> None:
     made = bidder()
     batch = [request(id="good-1"), b"{", request(id="small", imp=[imp(banner={"w": 1, "h": 1})]), request(id="good-2")]
