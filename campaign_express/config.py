@@ -45,7 +45,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     accelerator: Annotated[str, Meta(pattern="^(cpu|amd_xdna)$")] = "cpu"
     require_accelerator: bool = False
     npu_options: str = ""  # "key=value,key=value" for the accelerator's execution provider, see docs/model.md
-    max_batch: Positive = 64
+    max_batch: Positive = 16  # more lets one agent work while others wait, fewer share less of what a batch costs
     batches_in_flight: Annotated[int, Meta(ge=1, le=8)] = 2  # for one agent
     max_queue: Positive = 1024  # requests waiting; beyond it they are shed
     max_body_bytes: Positive = 262_144

@@ -41,7 +41,7 @@ class ValkeyProcess:
             *self.options,
         ]
         with (self.directory / "server.log").open("ab") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=log)  # noqa: S603 (our own arguments)
+            self._process = subprocess.Popen(command, stdout=log, stderr=log)
         self._wait_until_it_answers()
 
     def _wait_until_it_answers(self) -> None:
