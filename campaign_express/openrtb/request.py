@@ -3,8 +3,8 @@
 Field names are those of the specification (section 3.2), so they are not documented again here. Unknown fields are
 skipped while decoding. Constraints that one field alone can break (wrong type, negative size, empty id) are part of the
 types, so the decoder checks them at C speed and names the path; rules across fields are in `openrtb.validation`.
-Structs carry no reference cycles, hence `gc=False`. Media objects are frozen, so that what fits them can be remembered by
-their content.
+Structs carry no reference cycles, hence `gc=False`. Media objects are frozen, so that what fits them can be remembered
+by their content.
 """
 
 from __future__ import annotations
