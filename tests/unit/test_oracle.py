@@ -310,7 +310,7 @@ def decisions(answers: list[Answer]) -> list[tuple[int, tuple[int, ...], list[An
             answer.prices,
             [
                 (seat["seat"], *(bid.get(k) for k in ("impid", "cid", "crid", "dealid", "price")))
-                for seat in msgspec.json.decode(answer.body)["seatbid"]
+                for seat in msgspec.json.decode(answer.body).get("seatbid", [])
                 for bid in seat["bid"]
             ]
             if answer.body

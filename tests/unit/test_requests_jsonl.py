@@ -140,10 +140,13 @@ def test_the_protobuf_form_gets_the_same_answers(real: list[tuple[dict[str, Any]
         now = time.monotonic_ns()
         body = encode_request_pb(decode_request(json.dumps(request).encode()))
         [packed] = fresh().answer([Ask("", now, body, PROTOBUF)], now, WALL_MS).answers
-        assert (packed.status, packed.reason, packed.prices) == (answer.status, answer.reason, answer.prices)
-        if answer.body:
+        assert (packed.reason, packed.prices) == (answer.reason, answer.prices)
+        message = openrtb_pb2.BidResponse.FromString(packed.body)
+        assert message.id == request["id"]
+        if not answer.body:
+            assert (message.nbr, len(message.seatbid)) == (BY_INDEX[packed.reason].nbr, 0)
+        else:
             seats = json.loads(answer.body)["seatbid"]
-            message = openrtb_pb2.BidResponse.FromString(packed.body)
             assert [(b.impid, b.crid, b.price) for s in message.seatbid for b in s.bid] == [
                 (bid["impid"], bid["crid"], bid["price"]) for seat in seats for bid in seat["bid"]
             ]
