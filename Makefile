@@ -29,8 +29,8 @@ format: $(VENV)/dev.stamp  ## Bring the source into the one format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/dev.stamp  ## Measure, and write benchmarks/results/latest.json and latest.md
-	$(BIN)/python -m benchmarks $(ARGS)
+bench: $(VENV)/dev.stamp  ## Measure; write benchmarks/results/latest.json, latest.md and the figures in README.md
+	@$(BIN)/python -m benchmarks $(ARGS); status=$$?; $(BIN)/python -m benchmarks.readme; exit $$status
 
 lock: $(VENV)/made.stamp  ## Resolve pyproject.toml anew into the two lock files
 	$(BIN)/python tools/lock.py

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import bodies, catalog_gen, closed_loop, figures, report, runs, stages, targets, workload
+from benchmarks import bodies, catalog_gen, closed_loop, figures, readme, report, runs, stages, targets, workload
 from benchmarks.figures import PROMISES, Bound, Figure
 from benchmarks.processes import Server, command_line, descendants
 from campaign_express.bidding.catalog import parse_catalog
@@ -207,3 +207,15 @@ def test_a_server_that_ends_tells_why(tmp_path: Path) -> None:
             server.check()
             time.sleep(0.01)
     assert server.pid not in descendants(os.getpid())
+
+
+def test_figures_in_the_readme_are_those_of_the_results() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    results = report.RESULTS / "latest.json"
+    assert readme.filled(text, json.loads(results.read_text(encoding="utf-8"))) == text
+
+
+def test_a_readme_without_marks_is_not_filled() -> None:
+    content = {"figures": {}, "machine": {"cpu": "c", "cores": 2, "python": "3", "revision": "r"}}
+    with pytest.raises(ValueError, match="marks"):
+        readme.filled("no marks here", content)
