@@ -20,7 +20,7 @@ from campaign_express.bidding.context import Context, build_context
 from campaign_express.bidding.currency import Rates
 from campaign_express.bidding.explain import explain
 from campaign_express.bidding.lines import Lines
-from campaign_express.bidding.model import Catalog, Exchange
+from campaign_express.bidding.model import Catalog, Exchange, Inventory
 from campaign_express.bidding.pipeline import Decision, Pipeline
 from campaign_express.bidding.privacy import PrivacyPolicy
 from campaign_express.bidding.respond import build_response, no_bid_response
@@ -99,9 +99,11 @@ class Bidder:
 
     def replace_catalog(self, catalog: Catalog) -> None:
         """Compile `catalog` and swap it in whole; decisions under way finish with the one before."""
-        pipeline = Pipeline(Lines(catalog), self.scorer, self.rates, self.max_candidates)
-        self.pipeline = pipeline
-        self.catalog_version = catalog.version
+        self.pipeline = Pipeline(Lines(catalog), self.scorer, self.rates, self.max_candidates, catalog.version)
+
+    @property
+    def catalog_version(self) -> int:
+        return self.pipeline.version
 
     def answer(self, asks: list[Ask], now_ns: int, wall_ms: int) -> Reply:
         """Answers in the order of `asks`. Never raises.
@@ -109,7 +111,8 @@ class Bidder:
         `now_ns`: CLOCK_MONOTONIC as in Ask.arrival_ns; `wall_ms`: Unix time. The batch goes through one stage after the
         other, not request by request: the code and tables of a stage are then in the processor's caches.
         """
-        pipeline, version = self.pipeline, self.catalog_version
+        pipeline = self.pipeline
+        version = pipeline.version
         self.scorer.spent_ns = 0
         answers: list[Answer] = [_UNANSWERED] * len(asks)
 
@@ -155,10 +158,11 @@ class Bidder:
 
     def explain(self, body: bytes, exchange: str, wall_ms: int) -> dict[str, Any]:
         """Why each campaign would or would not bid on a JSON request; raises InvalidRequest."""
+        pipeline = self.pipeline
         context = self._context(decode_request(body), self._exchange(exchange), wall_ms)
         ready = self._refuse(context)
-        explanation = explain(self.pipeline, context, ready)
-        explanation["catalog_version"] = self.catalog_version
+        explanation = explain(pipeline, context, ready)
+        explanation["catalog_version"] = pipeline.version
         explanation["model"] = self.scorer.version
         return explanation
 
@@ -205,7 +209,8 @@ class Bidder:
             ip = device.ip or device.ipv6
             if ip and self.enricher.is_data_center(ip):
                 return NoBidReason.DATA_CENTER
-        place = context.domain or context.bundle
+        in_app = context.inventory is Inventory.APP and context.bundle
+        place = context.bundle if in_app else context.domain  # app-ads.txt is listed by bundle
         if place and self.enricher.seller_authorised(place, context.exchange_name, context.publisher) is False:
             return NoBidReason.UNAUTHORISED_SELLER
         return None

@@ -77,19 +77,28 @@ class ManyValues(Generic[V]):
 
 
 class Memo(dict[Hashable, T]):
-    """A bounded cache: emptied when full, since a full turnover costs less than keeping order on each hit."""
+    """A cache bounded in memory: emptied when full, since a full turnover costs less than keeping order on each hit."""
 
-    __slots__ = ("limit",)
+    __slots__ = ("_held", "_value")
+
+    BYTES = 4_000_000  # of one cache, about
+    LARGEST = 16_384  # of one entry: what a request makes larger than that is not kept
 
     def __init__(self, lines: int) -> None:
         """For masks over `lines`, or what holds one."""
         super().__init__()
-        # At most about 4 MB a cache, whatever the catalogue's size.
-        self.limit = max(256, min(8192, 4_000_000 // (lines // 8 + 64)))
+        self._value = lines // 8 + 200  # a mask, and an entry's own overhead
+        self._held = 0
 
-    def put(self, key: Hashable, value: T) -> T:
-        if len(self) >= self.limit:
+    def put(self, key: Hashable, value: T, key_bytes: int = 64) -> T:
+        """Keep `value` for `key`, which takes about `key_bytes` of memory."""
+        size = self._value + key_bytes
+        if key_bytes > self.LARGEST:
+            return value
+        if self._held + size > self.BYTES:
             self.clear()
+            self._held = 0
+        self._held += size
         self[key] = value
         return value
 

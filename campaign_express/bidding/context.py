@@ -249,10 +249,13 @@ def build_context(
     device = request.device or _NO_DEVICE
     user = request.user
     ip = device.ip or device.ipv6 or ""
-    geo = device.geo or (user.geo if user is not None and user.geo is not None else _NO_GEO)
-    country = country_alpha3(geo.country) if geo.country else ""
+    geo = device.geo or _NO_GEO
+    home = user.geo if user is not None and user.geo is not None else _NO_GEO
+    # The one that names a country; which privacy law holds must not hang on which of the two an exchange fills in.
+    where = home if (home.country and not geo.country) or device.geo is None else geo
+    country = country_alpha3(where.country) if where.country else ""
     # Region, city and the rest only from the same source as the country, so that two places are never mixed.
-    source: Geo | GeoFacts = geo
+    source: Geo | GeoFacts = where
     found = _UNKNOWN_GEO
     if ip and not country:
         found = enricher.geo(ip)
@@ -265,8 +268,10 @@ def build_context(
     c.region = (region.rpartition("-")[2] if "-" in region else region).upper()
     c.city = source.city.lower() if source.city else ""
     c.metro = source.metro or ""
-    lat, lon = source.lat, source.lon
-    offset = geo.utcoffset if geo.utcoffset is not None else found.utc_offset
+    lat, lon = (geo.lat, geo.lon) if geo.lat is not None else (source.lat, source.lon)
+    offset = geo.utcoffset if geo.utcoffset is not None else where.utcoffset
+    if offset is None:
+        offset = found.utc_offset
 
     ua = device.ua
     facts = enricher.device(ua) if ua else _UNKNOWN_DEVICE

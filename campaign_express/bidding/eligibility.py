@@ -12,6 +12,8 @@ from collections.abc import Callable
 from operator import attrgetter
 from typing import Any, NamedTuple
 
+import msgspec
+
 from campaign_express.bidding import restrictions, slots, targeting
 from campaign_express.bidding.bitmaps import Memo
 from campaign_express.bidding.context import AUDIO, BANNER, NATIVE, VIDEO, Context, Slot, build_slot, shape_of
@@ -129,6 +131,11 @@ Watch = Callable[[R, int, int], None]
 Step = Callable[[Context, int], int]  # (context, lines left) -> lines left
 
 
+def _weight(key: object) -> int:
+    """About how many bytes of memory a key takes that was made of a request."""
+    return 4 * len(msgspec.msgpack.encode(key))
+
+
 def _look_up(lookups: list[targeting.Lookup[Any]]) -> Step:
     if len(lookups) == 1:
         return _call(lookups[0])
@@ -155,7 +162,7 @@ def _remember(by: tuple[str, ...], filters: list[Allow], lines: Lines) -> Step:
             found = everything
             for allow in filters:
                 found &= allow(c)
-            memo.put(key, found)
+            memo.put(key, found, _weight(key))
         return mask & found
 
     return step
@@ -221,7 +228,7 @@ class Matcher:
             for reason, allow in self._slot_filters[slot.kinds]:
                 if reason is not R.NATIVE_ASSET:
                     mask &= allow(slot, mask)
-            found = self._fits.put(shape, Fit(slot, mask, shape_part(slot)))
+            found = self._fits.put(shape, Fit(slot, mask, shape_part(slot)), 3 * _weight(shape))
         return found
 
     def slot(self, s: Slot, fit: Fit, mask: int) -> int:

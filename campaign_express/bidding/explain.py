@@ -71,6 +71,7 @@ def _impressions(pipeline: Pipeline, context: Context, decision: Decision, offer
     pipeline.matcher.why_not_request(context, note(stopped_by_request))
     admitted = pipeline.matcher.request(context)
     wins = {win.slot.index: win for win in decision.wins}
+    payable = decision.reason is not NoBidReason.CURRENCY
     stories = []
     for index, imp in enumerate(context.request.imp):
         slot = build_slot(imp, index, pipeline.rates)
@@ -83,7 +84,7 @@ def _impressions(pipeline: Pipeline, context: Context, decision: Decision, offer
             offered |= offer.mask
         fitting = pipeline.matcher.slot(slot, pipeline.matcher.fit(imp, pipeline.rates), admitted)
         for bit in bits(fitting & ~offered):
-            stopped[bit] = (reason or NoBidReason.DEAL).value
+            stopped[bit] = (reason or (NoBidReason.DEAL if payable else NoBidReason.CURRENCY)).value
         scored = _scored(pipeline, mine)
         win = wins.get(index)
         stories.append(

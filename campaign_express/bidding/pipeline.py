@@ -29,16 +29,21 @@ from campaign_express.openrtb.nobid import NoBidReason
 from campaign_express.openrtb.request import Deal
 from campaign_express.ports import Scorer
 
+MAX_OFFERS = 256  # of one request: impressions and their deals beyond it get no bid
+CHUNK = 256  # offers scored in one run: bounds the memory of a batch, whatever its requests hold
 FIXED_PRICE = 3  # deal.at: "the value passed in bidfloor is the agreed upon deal price" (section 3.2.12)
 
 
 class Win:
     """The bid for one impression."""
 
-    __slots__ = ("deal", "line", "pctr", "pcvr", "price_micros", "slot")
+    __slots__ = ("deal", "floor_micros", "line", "pctr", "pcvr", "price_micros", "slot")
 
-    def __init__(self, slot: Slot, deal: Deal | None, line: Line, price_micros: int, pctr: float, pcvr: float) -> None:
+    def __init__(
+        self, slot: Slot, deal: Deal | None, line: Line, price_micros: int, floor_micros: int, pctr: float, pcvr: float
+    ) -> None:
         self.slot = slot
+        self.floor_micros = floor_micros  # of the impression or the deal
         self.deal = deal
         self.line = line
         self.price_micros = price_micros  # CPM micros of USD
@@ -81,7 +86,8 @@ class Offer:
 class Pipeline:
     """The decision for one catalogue. Immutable once made: a new catalogue is a new pipeline."""
 
-    def __init__(self, lines: Lines, scorer: Scorer, rates: Rates, max_candidates: int) -> None:
+    def __init__(self, lines: Lines, scorer: Scorer, rates: Rates, max_candidates: int, version: int = 0) -> None:
+        self.version = version  # of the catalogue
         self.lines = lines
         self.scorer = scorer
         self.rates = rates
@@ -98,8 +104,9 @@ class Pipeline:
             decision = Decision(context)
             decisions.append(decision)
             self.match(decision, offers)
-        if offers:
-            self._award(offers, self.score(offers))
+        for start in range(0, len(offers), CHUNK):
+            chunk = offers[start : start + CHUNK]
+            self._award(chunk, self.score(chunk))
         for decision in decisions:
             if decision.wins:
                 decision.reason = None
@@ -114,7 +121,11 @@ class Pipeline:
         if not admitted:
             return decision.lose(self.matcher.why_not_request(context))
         shared = request_part(context)
+        most = len(offers) + MAX_OFFERS
         for index, imp in enumerate(context.request.imp):
+            if len(offers) >= most:
+                decision.lose(NoBidReason.NO_SCORE)
+                break
             fit = self.matcher.fit(imp, self.rates)
             slot = place_slot(fit.slot, imp, index, self.rates)
             reason = refused(slot)
@@ -136,7 +147,7 @@ class Pipeline:
                     decision.lose(NoBidReason.DEAL)
                 continue
             before = len(offers)
-            for deal in pmp.deals or ():
+            for deal in (pmp.deals or ())[: most - before]:
                 floor = floor_in_micros(deal.bidfloor, deal.bidfloorcur, self.rates)
                 under = mask & self.deals.admitted(context, deal) if floor >= 0 else 0
                 if under:
@@ -207,7 +218,7 @@ class Pipeline:
                 at = self._rotate(offer, priced, at)
                 line = lines[priced.line[at]]
                 pctr, pcvr = float(priced.pctr[at]), float(priced.pcvr[at])
-            wins.append(Win(offer.slot, deal, line, amount, pctr, pcvr))
+            wins.append(Win(offer.slot, deal, line, amount, offer.floor, pctr, pcvr))
 
     def _rotate(self, offer: Offer, priced: Priced, at: int) -> int:
         """Among creatives of the winning campaign that are worth the same, one by weight, fixed by the auction's id."""

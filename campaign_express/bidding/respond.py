@@ -106,13 +106,16 @@ def _bid(decision: Decision, win: Win, request_id: str, signer: NoticeSigner) ->
 
 
 def _in_currency(decision: Decision, win: Win) -> float:
-    """The price in the response's currency; where the floor is in that currency, never a rounding below it."""
+    """The price in the response's currency: never a rounding below the floor, whatever currency that is in."""
     floor, currency = (
         (win.deal.bidfloor, win.deal.bidfloorcur)
         if win.deal is not None
         else (win.slot.imp.bidfloor, win.slot.imp.bidfloorcur)
     )
-    return price_for(win.price_micros, decision.rate, (floor or 0.0) if currency == decision.currency else 0.0)
+    price = price_for(win.price_micros, decision.rate, (floor or 0.0) if currency == decision.currency else 0.0)
+    if price * decision.rate * MICROS < win.floor_micros:
+        price = round(price + 1e-6, 6)
+    return price
 
 
 def _disclosure(decision: Decision, line: Line) -> dict[str, Any] | None:

@@ -28,19 +28,20 @@ def flight(lines: Lines) -> Allow:
     starts = np.array([_ms(line.campaign.flight.start) for line in lines], dtype=np.int64)
     ends = np.array([_ms(line.campaign.flight.end) for line in lines], dtype=np.int64)
     moments = np.unique(np.concatenate([starts, ends])).tolist()
-    since = until = 0  # the present mask holds for since <= time < until
-    present = 0
+    present = (0, 0, 0)  # since, until, mask: one tuple, so that another thread never sees half of a new one
 
     def allow(c: Context) -> int:
-        nonlocal since, until, present
+        nonlocal present
         now = c.wall_ms
+        since, until, mask = present
         if since <= now < until:
-            return present
+            return mask
         at = bisect_right(moments, now)
         since = moments[at - 1] if at else 0
         until = moments[at] if at < len(moments) else _NEVER_MS
-        present = mask_of_flags((starts <= now) & (now < ends))
-        return present
+        mask = mask_of_flags((starts <= now) & (now < ends))
+        present = (since, until, mask)
+        return mask
 
     return allow
 

@@ -325,8 +325,7 @@ def native_asset(lines: Lines) -> AllowSlot | None:
     if not native:
         return None
     everything, others = lines.everything, lines.everything & ~native
-    known: dict[str, tuple[int, int]] = {}  # text → (lines tested, lines that fit)
-    limit = 1024
+    known: Memo[tuple[int, int]] = Memo(2 * lines.count)  # text → (lines tested, lines that fit)
 
     def allow(s: Slot, m: int) -> int:
         offered = s.imp.native
@@ -341,9 +340,7 @@ def native_asset(lines: Lines) -> AllowSlot | None:
                 for bit in bits(new):
                     if native_fits(lines.lines[bit].creative, request):
                         fit |= 1 << bit
-            if len(known) >= limit:
-                known.clear()
-            known[text] = (tested | new, fit)
+            known.put(text, (tested | new, fit), 2 * len(text))
         return others | fit
 
     return allow

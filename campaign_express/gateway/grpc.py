@@ -29,6 +29,7 @@ from grpc_reflection.v1alpha import reflection
 from campaign_express.frames import PROTOBUF, Answer, Ask
 from campaign_express.gateway.batching import AgentPool
 from campaign_express.gateway.meters import Meters
+from campaign_express.openrtb.codec import body_too_large, error_body
 
 SERVICE = "campaign_express.openrtb.v2.BidService"
 STREAM_WINDOW = 64  # requests of one stream that may be under way; beyond it gRPC's flow control holds the sender
@@ -43,8 +44,10 @@ _Context = Any  # grpc.aio.ServicerContext[bytes, bytes]
 class BidServicer:
     """Handlers of the service. `close` ends running streams once the requests they have taken in are answered."""
 
-    def __init__(self, pool: AgentPool, meters: Meters) -> None:
+    def __init__(self, pool: AgentPool, meters: Meters, max_body_bytes: int) -> None:
         self._pool = pool
+        self._max_body = max_body_bytes
+        self._meters = meters
         self._counters = meters.counters
         self._closing = asyncio.Event()
 
@@ -57,6 +60,10 @@ class BidServicer:
         return arrival_ns, self._pool.submit(Ask(exchange, arrival_ns, body, PROTOBUF))
 
     async def bid(self, body: bytes, context: _Context) -> bytes:
+        if len(body) > self._max_body:
+            self._meters.refuse(413)
+            error = error_body(body_too_large(self._max_body)).decode()
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, error)
         arrival_ns, future = self._submit(_exchange(context), body)
         answer = None if future is None else await future
         self._counters.latency.observe(time.monotonic_ns() - arrival_ns)
@@ -98,8 +105,8 @@ class BidServicer:
                     arriving.cancel()
                     break
                 body = arriving.result()
-                if body is None:
-                    break
+                if body is None or len(body) > self._max_body:
+                    break  # the client's end, or a message that no bidder reads: the stream ends
                 await under_way.put(self._submit(exchange, body))
         except grpc.RpcError:
             pass  # the client has gone
@@ -113,11 +120,12 @@ class GrpcListener:
     """The service, health and reflection on a port that other cells of the node may share."""
 
     def __init__(self, pool: AgentPool, meters: Meters, host: str, port: int, *, max_body_bytes: int) -> None:
-        self._servicer = BidServicer(pool, meters)
+        self._servicer = BidServicer(pool, meters, max_body_bytes)
         self._server = grpc.aio.server(
             options=[
                 ("grpc.so_reuseport", 1),
-                ("grpc.max_receive_message_length", max_body_bytes),
+                # Beyond the limit by this much we refuse in our own words, beyond that gRPC does (RESOURCE_EXHAUSTED).
+                ("grpc.max_receive_message_length", max_body_bytes + (1 << 20)),
                 ("grpc.max_send_message_length", -1),
             ]
         )

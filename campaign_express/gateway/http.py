@@ -174,7 +174,10 @@ class ExchangeApp:
     async def _refuse(self, status: int, send: Send, extra: Headers | None = None) -> None:
         self._meters.refuse(status)
         headers = [*(extra or []), CLOSE] if status == 413 else extra
-        await self._answer(status, {"error": {"message": ERRORS[status]}}, send, headers)
+        error = {"message": ERRORS[status]}
+        if status == 413:
+            error |= {"path": "$", "rule": "body-size"}  # as docs/validation.md has it
+        await self._answer(status, {"error": error}, send, headers)
 
     async def _answer(self, status: int, content: dict[str, Any], send: Send, extra: Headers | None = None) -> None:
         body = json.dumps(content).encode()

@@ -1,7 +1,8 @@
 """An agent's end of the Unix socket: reads batches, lets the bidder answer, writes replies. Imports no ray.
 
 One thread serves one connection; an agent has one gateway, so there is one such thread but for the moment of a
-reconnection. The bidder is called under a lock, which makes `explain` (called by Ray in another thread) safe too.
+reconnection. Batches are decided under a lock, one at a time; explanations (asked for by Ray in another thread) run
+beside them.
 """
 
 from __future__ import annotations
@@ -63,8 +64,9 @@ class AgentSocket:
             os.unlink(self.path)
 
     def explain(self, body: bytes, exchange: str) -> dict[str, Any]:
-        with self._lock:
-            return self.bidder.explain(body, exchange, int(time.time() * 1000))
+        # Not under the lock: with a large catalogue it takes longer than a gateway waits for an agent. What it shares
+        # with batches are remembered masks, each read and written in one step.
+        return self.bidder.explain(body, exchange, int(time.time() * 1000))
 
     def _accept(self) -> None:
         while True:

@@ -21,6 +21,7 @@ from campaign_express.openrtb.request import BidRequest, Regs
 # Longer strings are no consent (the longest TC string with every vendor and segment is about 1,500 characters), and
 # would bloat the cache and every notice URL.
 MAX_STRING = 4096
+MAX_SECTIONS = 64  # of gpp_sid; some twenty are defined
 _CACHE = 2048
 
 _COPPA, _LMT, _DNT, _GPC = 1, 2, 4, 8
@@ -82,13 +83,22 @@ def assess(request: BidRequest, country: str, policy: PrivacyPolicy) -> Consent:
     if regs is None:
         if not limits and not tc_string:
             return _GDPR_ASSUMED if assumed else UNRESTRICTED
-        return _judge(limits, None, assumed, tc_string, "", "", (), policy.vendor_id)
+        return _judge(limits, None, assumed, _kept(tc_string), "", "", (), policy.vendor_id)
     if regs.coppa:
         limits |= _COPPA
     regs_ext = regs.ext
     if regs_ext is not None and regs_ext.gpc is not None and _is_set(regs_ext.gpc):
         limits |= _GPC
-    return _judge(limits, _gdpr_flag(regs), assumed, tc_string, *_strings(regs), policy.vendor_id)
+    us_privacy, gpp, gpp_sid = _strings(regs)
+    if len(gpp_sid) > MAX_SECTIONS:
+        gpp_sid = tuple(sorted(set(gpp_sid)))[:MAX_SECTIONS]
+    gdpr = _gdpr_flag(regs)
+    return _judge(limits, gdpr, assumed, _kept(tc_string), _kept(us_privacy), _kept(gpp), gpp_sid, policy.vendor_id)
+
+
+def _kept(text: str) -> str:
+    """`text`, or of one that is too long only as much as shows that: verdicts are remembered by these strings."""
+    return text if len(text) <= MAX_STRING else text[: MAX_STRING + 1]
 
 
 def _is_set(gpc: int | str | bool) -> bool:
