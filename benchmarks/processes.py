@@ -29,10 +29,16 @@ def become_reaper() -> None:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
 
 
+RAY_AGENT_PORT = 52365  # Ray's dashboard agent takes it whenever it is free, and it may be handed out as a free one
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = int(probe.getsockname()[1])
+        if port != RAY_AGENT_PORT:
+            return port
 
 
 def descendants(root: int) -> list[int]:

@@ -18,6 +18,18 @@ def settle() -> None:
     gc.set_threshold(GC_THRESHOLD)
 
 
+_M_ARENA_MAX = -8  # <malloc.h>
+
+
+def few_arenas() -> None:
+    """Let the C library's threads share two heaps instead of up to eight a core. Ray starts many threads, and each heap
+    keeps free memory of its own. To be called first, since it holds for heaps to come; nothing where that is not glibc.
+    """
+    option = getattr(ctypes.CDLL(None), "mallopt", None)
+    if option is not None:
+        option(_M_ARENA_MAX, 2)
+
+
 def trim() -> None:
     """Give free memory at the C library's hands back to the system; nothing where that is not glibc."""
     release = getattr(ctypes.CDLL(None), "malloc_trim", None)

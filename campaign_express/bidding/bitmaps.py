@@ -81,7 +81,7 @@ class Memo(dict[Hashable, T]):
 
     __slots__ = ("_held", "_value")
 
-    BYTES = 4_000_000  # of one cache, about
+    BYTES = 2_000_000  # of one cache, about
     LARGEST = 16_384  # of one entry: what a request makes larger than that is not kept
 
     def __init__(self, lines: int) -> None:

@@ -249,18 +249,19 @@ def build_context(
     device = request.device or _NO_DEVICE
     user = request.user
     ip = device.ip or device.ipv6 or ""
-    geo = device.geo or _NO_GEO
     home = user.geo if user is not None and user.geo is not None else _NO_GEO
-    # The one that names a country; which privacy law holds must not hang on which of the two an exchange fills in.
-    where = home if (home.country and not geo.country) or device.geo is None else geo
-    country = country_alpha3(where.country) if where.country else ""
+    geo = device.geo or home
+    country = country_alpha3(geo.country) if geo.country else ""
     # Region, city and the rest only from the same source as the country, so that two places are never mixed.
-    source: Geo | GeoFacts = where
+    source: Geo | GeoFacts = geo
     found = _UNKNOWN_GEO
     if ip and not country:
         found = enricher.geo(ip)
         if found.country:
             country, source = found.country, found
+    if not country and (at_home := country_alpha3(home.country)):
+        # Which privacy law holds must not hang on whether an exchange fills in device.geo or user.geo.
+        country, source = at_home, home
     c.consent = consent = assess(request, country, policy)
 
     region = source.region or ""
@@ -268,10 +269,8 @@ def build_context(
     c.region = (region.rpartition("-")[2] if "-" in region else region).upper()
     c.city = source.city.lower() if source.city else ""
     c.metro = source.metro or ""
-    lat, lon = (geo.lat, geo.lon) if geo.lat is not None else (source.lat, source.lon)
-    offset = geo.utcoffset if geo.utcoffset is not None else where.utcoffset
-    if offset is None:
-        offset = found.utc_offset
+    lat, lon = source.lat, source.lon
+    offset = geo.utcoffset if geo.utcoffset is not None else found.utc_offset
 
     ua = device.ua
     facts = enricher.device(ua) if ua else _UNKNOWN_DEVICE

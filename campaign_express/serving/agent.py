@@ -49,6 +49,7 @@ class BiddingAgent:
     def __init__(self, settings: Settings, path: str, bidder_factory: str = "") -> None:
         logs.configure(settings.log_level, component="agent", agent=Path(path).stem)
         sys.setswitchinterval(SWITCH_INTERVAL_S)
+        memory.few_arenas()
         self._stop = threading.Event()
         store = CatalogStore(settings.redis_url) if settings.redis_url else None
         try:

@@ -99,6 +99,9 @@ def location(world: World, request: BidRequest) -> Geo | GeoFacts:
         return geo
     if addresses(request) and world.geo.country:
         return world.geo
+    home = request.user.geo if request.user is not None else None
+    if home is not None and country_of(home):
+        return home
     return geo or Geo()
 
 

@@ -90,13 +90,12 @@ def test_a_rule_may_be_about_several_lines() -> None:
 
 @pytest.mark.parametrize("lines", [1, 100, 25_000, 10_000_000])
 def test_a_memo_keeps_what_fits_and_stays_within_its_bounds(lines: int) -> None:
-    memo = Memo(lines)
-    assert 256 <= memo.limit <= 8192
-    # A mask takes an eighth of a byte a line; what is kept stays near 4 MB unless 256 of them take more.
-    assert memo.limit * (lines // 8 + 64) <= 4_000_000 or memo.limit == 256
-    for key in range(3 * memo.limit + 7):
+    memo: Memo[int] = Memo(lines)
+    # An entry is a mask of an eighth of a byte a line, its key, and some overhead. One always fits.
+    most = max(1, Memo.BYTES // (lines // 8 + 264))
+    for key in range(3 * most + 7):
         assert memo.put(key, key) == key
         assert memo[key] == key
-        assert len(memo) <= memo.limit
-    assert memo.get(3 * memo.limit + 6) == 3 * memo.limit + 6
+        assert len(memo) <= most
+    assert memo.get(3 * most + 6) == 3 * most + 6
     assert memo.get(0) is None
