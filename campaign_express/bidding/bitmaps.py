@@ -19,6 +19,20 @@ T = TypeVar("T")
 Rules = Iterable[tuple[int, Iterable[V], Iterable[V]]]  # (mask of lines, included values, excluded values)
 
 
+def _by_value(everything: int, rules: Rules[V]) -> tuple[dict[V, int], dict[V, int], int]:
+    """Lines by the values that they include, lines by those that they exclude, and the lines that include none."""
+    include: defaultdict[V, int] = defaultdict(int)
+    exclude: defaultdict[V, int] = defaultdict(int)
+    restricted = 0
+    for mask, included, excluded in rules:
+        for value in included:
+            include[value] |= mask
+            restricted |= mask
+        for value in excluded:
+            exclude[value] |= mask
+    return dict(include), dict(exclude), everything & ~restricted
+
+
 class OneValue(Generic[V]):
     """For a fact with one value. `allow.get(value, default)` is the mask of lines that accept it.
 
@@ -28,16 +42,7 @@ class OneValue(Generic[V]):
     __slots__ = ("allow", "default", "used")
 
     def __init__(self, everything: int, rules: Rules[V]) -> None:
-        include: defaultdict[V, int] = defaultdict(int)
-        exclude: defaultdict[V, int] = defaultdict(int)
-        restricted = 0
-        for mask, included, excluded in rules:
-            for value in included:
-                include[value] |= mask
-                restricted |= mask
-            for value in excluded:
-                exclude[value] |= mask
-        self.default = everything & ~restricted
+        include, exclude, self.default = _by_value(everything, rules)
         self.allow = {
             value: (self.default | include.get(value, 0)) & ~exclude.get(value, 0)
             for value in include.keys() | exclude.keys()
@@ -51,19 +56,8 @@ class ManyValues(Generic[V]):
     __slots__ = ("exclude", "free", "include", "used")
 
     def __init__(self, everything: int, rules: Rules[V]) -> None:
-        include: defaultdict[V, int] = defaultdict(int)
-        exclude: defaultdict[V, int] = defaultdict(int)
-        restricted = 0
-        for mask, included, excluded in rules:
-            for value in included:
-                include[value] |= mask
-                restricted |= mask
-            for value in excluded:
-                exclude[value] |= mask
-        self.free = everything & ~restricted
-        self.include = dict(include)
-        self.exclude = dict(exclude)
-        self.used = bool(include or exclude)
+        self.include, self.exclude, self.free = _by_value(everything, rules)
+        self.used = bool(self.include or self.exclude)
 
     def allow(self, values: Iterable[V]) -> int:
         include, exclude = self.include, self.exclude

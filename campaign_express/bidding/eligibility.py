@@ -14,11 +14,12 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from campaign_express.bidding import restrictions, slots, targeting
+from campaign_express.bidding import restrictions, slots, targeting, targeting_places
 from campaign_express.bidding.bitmaps import Memo
-from campaign_express.bidding.context import AUDIO, BANNER, NATIVE, VIDEO, Context, Slot, build_slot, shape_of
+from campaign_express.bidding.context import Context
 from campaign_express.bidding.currency import Rates
 from campaign_express.bidding.features import Part, shape_part
+from campaign_express.bidding.impression import AUDIO, BANNER, NATIVE, VIDEO, Slot, build_slot, shape_of
 from campaign_express.bidding.lines import Lines
 from campaign_express.bidding.slots import AllowSlot
 from campaign_express.bidding.targeting import Allow
@@ -95,16 +96,16 @@ REQUEST_FILTERS: tuple[Group, ...] = (
         )
     ),
     one(R.SITE, targeting.domain, "domain"),
-    one(R.REGION, targeting.region),
-    one(R.CITY, targeting.city),
+    one(R.REGION, targeting_places.region),
+    one(R.CITY, targeting_places.city),
     one(R.OS_VERSION, targeting.os_version, "os", "os_version"),
     one(R.CATEGORY, targeting.category, "category_groups"),
     one(R.HOUR, targeting.hour),
     one(R.KEYWORD, targeting.keyword),
     one(R.SEGMENT, targeting.segment),
     one(R.EID_SOURCE, targeting.eid_source),
-    one(R.IP_RANGE, targeting.ip_range),
-    one(R.RADIUS, targeting.radius),
+    one(R.IP_RANGE, targeting_places.ip_range),
+    one(R.RADIUS, targeting_places.radius),
 )
 
 SLOT_FILTERS: tuple[SlotFilter, ...] = (

@@ -8,8 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 from campaign_express.bidding.bitmaps import bits
-from campaign_express.bidding.context import Context, build_slot
+from campaign_express.bidding.context import Context
 from campaign_express.bidding.features import CREATIVE_CATEGORICAL, REQUEST_CATEGORICAL, REQUEST_NUMERIC
+from campaign_express.bidding.impression import build_slot
 from campaign_express.bidding.money import MICROS
 from campaign_express.bidding.pipeline import Decision, Offer, Pipeline, refused
 from campaign_express.openrtb.nobid import NoBidReason

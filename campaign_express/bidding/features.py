@@ -32,7 +32,8 @@ from zlib import crc32
 import numpy as np
 from numpy.typing import NDArray
 
-from campaign_express.bidding.context import Context, Slot, video_placement
+from campaign_express.bidding.context import Context
+from campaign_express.bidding.impression import Slot, video_placement
 from campaign_express.bidding.model import Advertiser, Campaign, Creative, GoalType, Inventory, Media
 
 K = TypeVar("K")

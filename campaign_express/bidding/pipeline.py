@@ -17,11 +17,12 @@ from zlib import crc32
 import numpy as np
 
 from campaign_express.bidding.bitmaps import candidates
-from campaign_express.bidding.context import Context, Slot, floor_in_micros, place_slot
+from campaign_express.bidding.context import Context
 from campaign_express.bidding.currency import Rates
 from campaign_express.bidding.deals import Deals
 from campaign_express.bidding.eligibility import Matcher
 from campaign_express.bidding.features import Part, request_part, slot_part, stack
+from campaign_express.bidding.impression import Slot, floor_in_micros, place_slot
 from campaign_express.bidding.lines import Line, Lines
 from campaign_express.bidding.pricing import Priced, price
 from campaign_express.bidding.slots import native_request

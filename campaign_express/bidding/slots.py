@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Callable
 
 from campaign_express.bidding.bitmaps import Memo, OneValue, bits
-from campaign_express.bidding.context import AUDIO, BANNER, NATIVE, VIDEO, Slot, video_placement
+from campaign_express.bidding.impression import AUDIO, BANNER, NATIVE, VIDEO, Slot, video_placement
 from campaign_express.bidding.lines import Line, Lines
 from campaign_express.bidding.markup import native_fits
 from campaign_express.bidding.model import Campaign, Media

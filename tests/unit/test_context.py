@@ -8,19 +8,17 @@ from typing import Any
 import msgspec
 import pytest
 
-from campaign_express.bidding.context import (
+from campaign_express.bidding.context import Context, build_context, host_of
+from campaign_express.bidding.currency import parse_rates
+from campaign_express.bidding.impression import (
     AUDIO,
     BANNER,
     NATIVE,
     VIDEO,
-    Context,
-    build_context,
     build_slot,
     floor_in_micros,
-    host_of,
     video_placement,
 )
-from campaign_express.bidding.currency import parse_rates
 from campaign_express.bidding.model import Exchange, Inventory
 from campaign_express.bidding.privacy import PrivacyPolicy
 from campaign_express.openrtb.codec import decode_request

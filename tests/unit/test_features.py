@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from campaign_express.bidding import features
-from campaign_express.bidding.context import Context, Slot
+from campaign_express.bidding.context import Context
+from campaign_express.bidding.impression import Slot
 from campaign_express.bidding.model import (
     Advertiser,
     Campaign,
