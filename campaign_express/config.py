@@ -75,10 +75,14 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     sellers_file: str = ""  # ads.txt / sellers.json lists
     # Privacy.
     tcf_vendor_id: Annotated[int, Meta(ge=0)] = 0  # our IAB Global Vendor List id, 0 = none
-    gdpr_when_absent: Annotated[str, Meta(pattern="^(never|eea|always)$")] = "eea"
+    # Where a request without a `gdpr` flag is under the GDPR, see docs/privacy.md.
+    gdpr_when_absent: str = "eea=applies,GB=applies,CH=applies,unknown=applies,other=does-not-apply"
     # Notices.
     notice_base_url: str = "http://127.0.0.1:8080"
     notice_keys: Secret = Secret("")  # "id:hex,id:hex", the first signs; embedded start makes one
+    notice_lateness_s: Positive = 600  # how long after its bid's `exp` a notice may come and still find its reservation
+    # Time. Only for simulations: REAL_MS:START_MS:SPEED, see clock.py.
+    simulated_clock: str = ""
     # Operator's app.
     operator_token: Secret = Secret("")
     # Logging.

@@ -5,11 +5,15 @@ All of these are called before or after `pipeline.decide`, or are pure look-ups 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
+from msgspec import Struct
 from numpy.typing import NDArray
+
+from campaign_express.events import MoneyEvent
 
 
 class Scorer(Protocol):
@@ -71,4 +75,78 @@ class Enricher(Protocol):
 
     def seller_authorised(self, domain_or_bundle: str, exchange: str, publisher_id: str) -> bool | None:
         """True or False by ads.txt / sellers.json lists; None where no list covers the domain."""
+        ...
+
+
+class UserWant(NamedTuple):
+    """Whose state a request wants: the person's ids, best first, as `kind:value`; `weight` slots may show an ad."""
+
+    ids: tuple[str, ...]
+    weight: int
+
+
+class UserState(Struct, gc=False):
+    """What is known of one person when a batch is decided. Times are Unix ms, entities `c:<campaign>`, `k:<creative>`.
+
+    `pending` is the weight of this person's other requests that are being decided just now: each of those may still
+    take that many impressions of any entity.
+    """
+
+    key: str  # canonical id, opaque
+    token: bytes = b""  # of our own pending weight, given back by `settle`
+    segments: tuple[str, ...] = ()
+    interests: tuple[float, ...] = ()
+    first_seen_ms: int = 0
+    last_seen_ms: int = 0
+    shown: dict[str, tuple[int, ...]] = {}  # entity -> times of its last impressions, oldest first
+    held: dict[str, int] = {}  # entity -> bids that may still become impressions
+    pending: int = 0
+
+
+class Hold(NamedTuple):
+    """A bid that takes one provisional count of each entity until it is lost, shown or expired."""
+
+    bid_key: str
+    entities: tuple[str, ...]
+    expires_ms: int
+
+
+class UserStore(Protocol):
+    """Profiles and frequency counts. At most one awaited round trip a batch; never raises."""
+
+    def fetch(self, wants: Sequence[UserWant | None], wall_ms: int, timeout_s: float) -> list[UserState | None]:
+        """In the order of `wants`; None where there is no want, or where the store did not answer in time."""
+        ...
+
+    def settle(self, state: UserState, holds: Sequence[Hold]) -> None:
+        """Turn the pending weight of `state` into these holds. Queued: goes out with the next `fetch` or `flush`."""
+        ...
+
+    def flush(self) -> None:
+        """Send what is queued. Called when nobody waits for an answer."""
+        ...
+
+
+class Purse(Protocol):
+    """The money that this agent may spend: leases in memory. Never blocks; safe from two threads."""
+
+    version: int  # grows whenever a campaign comes into money or runs out of it
+
+    def funded(self, campaign: str) -> bool:
+        """Whether it has money for one more bid, as far as is known."""
+        ...
+
+    def authorise(self, campaign: str, micros: int, wall_ms: int) -> int:
+        """Take `micros` from the campaign's lease.
+
+        Returns the lease's id (> 0), 0 where no budget limits the campaign, -1 where it has not enough.
+        """
+        ...
+
+
+class EventSink(Protocol):
+    """Where money events go."""
+
+    async def publish(self, event: MoneyEvent) -> None:
+        """Returns when the event is durable: acknowledged by JetStream, or fsynced in the local spool."""
         ...

@@ -184,6 +184,42 @@ class Creative(Frozen, frozen=True, kw_only=True):
     secure: bool = True  # every resource is https
     language: str = ""
     weight: Annotated[int, Meta(ge=1, le=1000)] = 1
+    caps: tuple[FrequencyCap, ...] = ()  # of this creative alone, beside its campaign's
+
+
+class Budget(Frozen, frozen=True, kw_only=True):
+    """The most that may be spent, micros of USD; None = no limit.
+
+    Days and hours are those of the time zone beside it.
+    """
+
+    total: Micros | None = None
+    daily: Micros | None = None
+    hourly: Micros | None = None
+
+    @property
+    def limited(self) -> bool:
+        return not (self.total is None and self.daily is None and self.hourly is None)
+
+
+class Pacing(StrEnum):
+    EVEN = "even"  # the daily budget follows the day's supply
+    ASAP = "asap"  # bid on all that fits while there is money
+
+
+class CapPeriod(StrEnum):
+    HOUR = "hour"
+    DAY = "day"
+    WEEK = "week"
+    LIFETIME = "lifetime"
+
+
+class FrequencyCap(Frozen, frozen=True, kw_only=True):
+    """At most `limit` impressions to one person in a period."""
+
+    limit: Annotated[int, Meta(ge=1, le=1000)]
+    per: CapPeriod
+    window: Annotated[str, Meta(pattern="^(sliding|calendar)$")] = "sliding"  # calendar: of the campaign's time zone
 
 
 class Goal(Frozen, frozen=True, kw_only=True):
@@ -206,6 +242,11 @@ class Campaign(Frozen, frozen=True, kw_only=True):
     goal: Goal
     max_bid: Micros  # CPM in micros of USD: the most one bid may say
     margin: Annotated[float, Meta(gt=0, le=1)] = 1.0  # share of the expected value that is bid
+    budget: Budget = Budget()
+    pacing: Pacing = Pacing.EVEN
+    caps: tuple[FrequencyCap, ...] = ()
+    cap_without_user: bool = False  # bid, uncounted, where a request tells no user, though there are caps
+    cap_confirm: Annotated[str, Meta(pattern="^(impression|win)$")] = "impression"  # what makes a bid count
     exchanges: tuple[str, ...] = ()  # empty = all
     categories: tuple[str, ...] = ()  # IAB Content 1.0 unless cattax says so; empty = the advertiser's
     cattax: int = 1
@@ -229,6 +270,8 @@ class Advertiser(Frozen, frozen=True, kw_only=True):
     cattax: int = 1
     seat: Name | None = None  # default: the id
     bundle: str = ""  # for app advertisers: compared with bapp
+    budget: Budget = Budget()  # of the whole account, beside those of its campaigns
+    time_zone: str = "UTC"  # of the account's days and hours
     dsa: Dsa | None = None
 
 

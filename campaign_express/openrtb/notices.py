@@ -30,7 +30,7 @@ from msgspec import Struct
 
 from campaign_express.errors import ConfigError, InvalidRequest
 
-VERSION = "1"
+VERSION = "2"
 TAG = 32  # hexadecimal digits of one tag: 128 bits
 MAX_ID = 128  # characters of a request's id as it stands in a URL; longer ones are hashed
 MAX_CONSENT = 4096  # characters of all consent parameters together
@@ -68,7 +68,7 @@ _base_url = re.compile(r"https?://[A-Za-z0-9\-.:\[\]]+(?:/[A-Za-z0-9\-._~/]*)?")
 # The order is that of `NoticeSigner.urls`; a value holds neither "&" nor "=".
 _signed = re.compile(
     r"v=(?P<v>[0-9]+)&k=(?P<k>[^&=]+)&x=(?P<x>[^&=]+)&a=(?P<a>[^&=]*)&i=(?P<i>[^&=]*)&b=(?P<b>[^&=]*)&ad=(?P<ad>[^&=]*)"
-    r"&c=(?P<c>[^&=]*)&cr=(?P<cr>[^&=]*)&p=(?P<p>[0-9]+)&t=(?P<t>[0-9]+)&z=(?P<z>[01])(?P<consent>(?:&[^&=]+=[^&=]*)*)"
+    r"&c=(?P<c>[^&=]*)&cr=(?P<cr>[^&=]*)&p=(?P<p>[0-9]+)&t=(?P<t>[0-9]+)&z=(?P<z>[01])&l=(?P<l>[0-9]+)&u=(?P<u>[A-Za-z0-9_-]*)(?P<consent>(?:&[^&=]+=[^&=]*)*)"
 ).fullmatch
 
 
@@ -120,6 +120,8 @@ class Notice(Struct, frozen=True, gc=False):
         str, str
     ]  # substituted values by name: price, currency, loss, ...; unsubstituted and empty ones left out
     landing: str = ""  # click: where to go
+    lease: int = 0  # from which the bid's money was authorised, 0: from none
+    user: str = ""  # canonical id, where a frequency cap counts the impression
 
 
 class _Key(Struct, frozen=True):
@@ -236,6 +238,8 @@ class NoticeSigner:
         wall_ms: int,
         consent_query: str,
         test: bool,
+        lease: int = 0,
+        user: str = "",
     ) -> NoticeUrls:
         """The URLs of one bid. Catalogue names are `model.Name`s, so they are URL-safe as they are; ids of the request
         are encoded here; `consent_query` is `Consent.query`, encoded already (`&name=value...`).
@@ -253,7 +257,7 @@ class NoticeSigner:
             consent_query = _shorten_consent(consent_query)
         signed = (
             f"{wanted.head}{request_id}&i={imp_id}&b={bid_id}&ad={advertiser}&c={campaign}&cr={creative}"
-            f"&p={price_micros}&t={wall_ms}&z={1 if test else 0}{consent_query}&s="
+            f"&p={price_micros}&t={wall_ms}&z={1 if test else 0}&l={lease}&u={user}{consent_query}&s="
         )
         tags = self._sign(signed[:-3].encode())
         page = tags[TAG:]
@@ -308,6 +312,8 @@ class NoticeSigner:
             price_micros=int(fields["p"]),
             event_ms=int(fields["t"]),
             test=fields["z"] == "1",
+            lease=int(fields["l"]),
+            user=fields["u"],
             consent=consent,
             # What nobody substituted, or is not known, says nothing.
             macros={k: v for k, v in macros.items() if k in _MACRO_NAMES and v and not v.startswith("${")},

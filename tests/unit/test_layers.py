@@ -12,12 +12,20 @@ PACKAGE = Path(__file__).resolve().parents[2] / "campaign_express"
 MAY: dict[str, set[str]] = {
     "openrtb": {"openrtb", "errors"},
     "bidding": {"openrtb", "bidding", "ports", "errors"},
-    "ports": {"openrtb", "bidding"},
-    "adapters": {"openrtb", "bidding", "ports", "errors", "adapters", "config"},
-    "gateway": {"openrtb", "errors", "frames", "config", "gateway"},
+    "ports": {"openrtb", "bidding", "events"},
+    "events": set(),
+    "control": set(),
+    "clock": {"errors"},
+    "adapters": {"openrtb", "bidding", "ports", "errors", "adapters", "config", "events", "control", "clock"},
+    "gateway": {"openrtb", "errors", "frames", "config", "gateway", "ports", "events", "clock"},
+    "treasury": {"openrtb", "bidding", "ports", "errors", "adapters", "config", "events", "control", "clock", "treasury"},
+    "exchange": {"openrtb", "bidding", "errors", "clock", "exchange", "loadgen"},
     "learning": {"openrtb", "bidding", "ports", "errors", "adapters", "learning", "config"},
     "bidder": {"openrtb", "bidding", "ports", "errors", "frames"},
-    "bootstrap": {"openrtb", "bidding", "ports", "errors", "frames", "config", "adapters", "bidder"},
+    "bootstrap": {
+        *("openrtb", "bidding", "ports", "errors", "frames", "config", "adapters", "bidder"),
+        *("clock", "control", "events"),
+    },
 }
 # Pure layers do no I/O of their own.
 FORBIDDEN = {
@@ -25,6 +33,8 @@ FORBIDDEN = {
     "bidding": {"ray", "redis", "nats", "asyncio", "socket", "threading", "subprocess", "time"},
     "adapters": {"ray"},
     "gateway": {"ray"},
+    "treasury": {"ray"},
+    "exchange": {"ray"},
     "bidder": {"ray", "redis", "nats", "asyncio"},
     "bootstrap": {"ray"},
     "cli": set(),
