@@ -32,6 +32,7 @@ from campaign_express.openrtb.notices import NoticeSigner
 from campaign_express.openrtb.protobuf import decode_request_pb, encode_response_pb
 from campaign_express.openrtb.quirks import hooks
 from campaign_express.openrtb.request import BidRequest
+from campaign_express.openrtb.request_id import request_id
 from campaign_express.ports import Enricher, Scorer
 
 logger = logging.getLogger(__name__)
@@ -126,7 +127,7 @@ class Bidder:
                 answers[at] = refusal(error)
                 continue
             except Exception:
-                answers[at] = self._failed("decoding a request")
+                answers[at] = self._failed("decoding a request", ask)
                 continue
             allowed_ms = (request.tmax or exchange.tmax) - self.tmax_reserve_ms
             if now_ns - ask.arrival_ns > allowed_ms * 1_000_000:
@@ -141,7 +142,7 @@ class Bidder:
                 context = self._context(request, exchange, wall_ms)
                 reason = self._refuse(context)
             except Exception:
-                answers[at] = self._failed("reading a request")
+                answers[at] = self._failed("reading a request", asks[at])
                 continue
             if reason is not None:
                 answers[at] = self._no_bid(asks[at], request.id, exchange, reason)
@@ -153,7 +154,7 @@ class Bidder:
             try:
                 answers[at] = self._finish(asks[at], decision)
             except Exception:
-                answers[at] = self._failed("building a response")
+                answers[at] = self._failed("building a response", asks[at])
         return Reply(answers, Timings(self._clock_ns() - now_ns, self.scorer.spent_ns), version)
 
     def explain(self, body: bytes, exchange: str, wall_ms: int) -> dict[str, Any]:
@@ -183,7 +184,7 @@ class Bidder:
             return pipeline.decide(contexts)
         except Exception:
             if len(contexts) == 1:
-                self._failed("deciding a request")
+                _log_fault("deciding a request")
                 return [_undecided(contexts[0])]
             # One of them breaks the batch: each alone, so that only that one is lost.
             return [decision for context in contexts for decision in self._decide(pipeline, [context])]
@@ -238,9 +239,18 @@ class Bidder:
         body = encode_response(response) if ask.encoding != PROTOBUF else encode_response_pb(response)
         return Answer(200, body, reason.index)
 
-    def _failed(self, doing: str) -> Answer:
-        logger.exception("a fault while %s; answered with no bid", doing)
-        return _NO_BIDS[NoBidReason.TECHNICAL_ERROR]
+    def _failed(self, doing: str, ask: Ask) -> Answer:
+        """A no-bid for a request struck by a fault of ours, maybe before it was decoded: its id is read anew."""
+        _log_fault(doing)
+        exchange = self.exchanges.get(ask.exchange)
+        named = request_id(ask.body, protobuf=ask.encoding == PROTOBUF, gzipped=bool(ask.flags & BODY_GZIP))
+        if exchange is None or not named:
+            return _NO_BIDS[NoBidReason.TECHNICAL_ERROR]
+        return self._no_bid(ask, named, exchange, NoBidReason.TECHNICAL_ERROR)
+
+
+def _log_fault(doing: str) -> None:
+    logger.exception("a fault while %s; answered with no bid", doing)
 
 
 def refusal(error: InvalidRequest) -> Answer:

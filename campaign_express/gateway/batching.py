@@ -7,60 +7,32 @@ Rules
 - The queue is bounded: beyond `max_queue` a request is shed at once, so that latency stays bounded under overload.
 - A dying agent's batch is sent once more to another agent if time is left. Else its requests get a no-bid.
 - Every request is answered within `timeout_ms`, whatever an agent does. `tmax` is the agent's business: it decodes it.
-- Nothing here parses a request. All of it runs in one event loop; nothing is locked.
+- Nothing here parses a request, only `nobids` reads ids. All of it runs in one event loop; nothing is locked.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import socket
-import struct
 import time
 from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple, Protocol, cast
 
-from campaign_express import frames
-from campaign_express.frames import HEADER, Answer, Ask, Batch, Reply
+from campaign_express.frames import Answer, Ask, Reply
+from campaign_express.gateway.agent_link import AgentLink, Sent, Waiter, Waiting
 from campaign_express.gateway.meters import Meters
+from campaign_express.gateway.nobids import NoBids
 from campaign_express.openrtb.nobid import NoBidReason
 
 logger = logging.getLogger(__name__)
 
 Admit = Callable[[str, int], bool]  # (exchange, arrival_ns): whether one more request of that exchange may pass
 
-NO_AGENT = Answer(204, b"", NoBidReason.NO_AGENT.index)
-LATE = Answer(204, b"", NoBidReason.TIMEOUT.index)
-SHED = Answer(204, b"", NoBidReason.SHED.index)
-FAILED = Answer(204, b"", NoBidReason.TECHNICAL_ERROR.index)
+_LATE = NoBidReason.TIMEOUT.index
 
 SWEEP_S = 0.05  # how often deadlines are looked at
 HEARTBEAT_NS = 1_000_000_000  # an idle agent is asked for its catalogue version this often
 BACKOFF_S, BACKOFF_MAX_S = 0.01, 0.25  # between attempts to reach an agent
-
-_PEER = struct.Struct("3i")  # pid, uid, gid: unix(7), SO_PEERCRED
-
-
-class Waiter(Protocol):
-    """Who waits for an answer: a future, or something as thin as one."""
-
-    def done(self) -> bool:
-        """Nobody waits any more."""
-        ...
-
-    def set_result(self, answer: Answer, /) -> None: ...
-
-
-Waiting = tuple[Ask, Waiter]
-
-
-class Sent(NamedTuple):
-    """A batch in an agent's hands."""
-
-    waiting: list[Waiting]
-    sent_ns: int
-    retried: bool
 
 
 class AgentPool:
@@ -69,6 +41,7 @@ class AgentPool:
     def __init__(
         self, meters: Meters, *, max_batch: int, batches_in_flight: int, max_queue: int, timeout_ms: int
     ) -> None:
+        self.no_bids = NoBids()
         self._counters = meters.counters
         self._max_batch = max_batch
         self._max_queue = max_queue
@@ -135,33 +108,32 @@ class AgentPool:
 
     # Requests
 
-    def submit(self, ask: Ask) -> asyncio.Future[Answer] | None:
-        """The answer to come, or None for a no-bid at once (limit, full queue, no agent), which is counted."""
+    def submit(self, ask: Ask) -> asyncio.Future[Answer]:
+        """The answer to come, or already there: a no-bid at once (limit, full queue, no agent)."""
         future: asyncio.Future[Answer] = self._loop.create_future()
-        return future if self.submit_to(future, ask) else None
+        self.submit_to(future, ask)
+        return future
 
-    def submit_to(self, waiter: Waiter, ask: Ask) -> bool:
-        """Have `waiter` given the answer; False for a no-bid at once, of which it is not told."""
-        if self._admit is not None and not self._admit(ask.exchange, ask.arrival_ns):
-            self._counters.outcomes[NoBidReason.QPS_LIMIT.index] += 1
-            return False
+    def submit_to(self, waiter: Waiter, ask: Ask) -> None:
+        """Have `waiter` given the answer, before this returns where it is a no-bid at once."""
         queue = self._queue
-        if len(queue) >= self._max_queue or not self._links:
-            self._refuse()
-            return False
-        queue.append((ask, waiter))
-        if not self._pump_scheduled:
-            # Not at once: requests of other connections that are readable in this turn of the loop join the batch.
-            self._pump_scheduled = True
-            self._loop.call_soon(self._pump)
-        return True
-
-    def _refuse(self) -> None:
-        if self._links:
+        if self._admit is not None and not self._admit(ask.exchange, ask.arrival_ns):
+            self._refuse(waiter, ask, NoBidReason.QPS_LIMIT)
+        elif not self._links:
+            self._refuse(waiter, ask, NoBidReason.NO_AGENT)
+        elif len(queue) >= self._max_queue:
             self._counters.shed += 1
-            self._counters.outcomes[SHED.reason] += 1
+            self._refuse(waiter, ask, NoBidReason.SHED)
         else:
-            self._counters.outcomes[NO_AGENT.reason] += 1
+            queue.append((ask, waiter))
+            if not self._pump_scheduled:
+                # Not at once: requests of other connections that are readable in this turn of the loop join the batch.
+                self._pump_scheduled = True
+                self._loop.call_soon(self._pump)
+
+    def _refuse(self, waiter: Waiter, ask: Ask, reason: NoBidReason) -> None:
+        self._counters.outcomes[reason.index] += 1
+        waiter.set_result(self.no_bids.answer(ask, reason))
 
     def _pump(self) -> None:
         self._pump_scheduled = False
@@ -222,8 +194,10 @@ class AgentPool:
         if not waiting:
             return  # a heartbeat
         if len(answers) != len(waiting):
-            logger.error("agent gave %d answers to %d requests", len(answers), len(waiting), extra={"agent": link.path})
-            self._answer_all(waiting, FAILED)
+            if answers:  # none: it could not decide the batch, and has said so itself
+                told = "agent gave %d answers to %d requests"
+                logger.error(told, len(answers), len(waiting), extra={"agent": link.path})
+            self._answer_all(waiting, NoBidReason.TECHNICAL_ERROR)
             return
         counters = self._counters
         outcomes, price, rules = counters.outcomes, counters.price, counters.rules
@@ -238,7 +212,7 @@ class AgentPool:
                 counters.bids += 1
             if answer.rule:
                 rules[answer.rule] = rules.get(answer.rule, 0) + 1
-            elif answer.reason == LATE.reason:
+            elif answer.reason == _LATE:
                 counters.late += 1
             if not future.done():  # the client may have gone
                 future.set_result(answer)
@@ -255,10 +229,10 @@ class AgentPool:
             if not waiting:
                 continue
             if sent.retried or not self._links:
-                self._answer_all(waiting, NO_AGENT)
+                self._answer_all(waiting, NoBidReason.NO_AGENT)
             else:
                 in_time = time.monotonic_ns() - self._timeout_ns
-                self._answer_all([w for w in waiting if w[0].arrival_ns < in_time], LATE)
+                self._answer_all([w for w in waiting if w[0].arrival_ns < in_time], NoBidReason.TIMEOUT)
                 again = [w for w in waiting if w[0].arrival_ns >= in_time]
                 if again:
                     self._counters.retried += len(again)
@@ -270,18 +244,17 @@ class AgentPool:
 
     def _drop_queue(self) -> None:
         for batch in self._retries:
-            self._answer_all(batch, NO_AGENT)
-        self._answer_all(list(self._queue), NO_AGENT)
+            self._answer_all(batch, NoBidReason.NO_AGENT)
+        self._answer_all(list(self._queue), NoBidReason.NO_AGENT)
         self._retries.clear()
         self._queue.clear()
 
-    def _answer_all(self, waiting: list[Waiting], answer: Answer) -> None:
-        for _, future in waiting:
-            if not future.done():
-                self._counters.outcomes[answer.reason] += 1
-                if answer is LATE:
+    def _answer_all(self, waiting: list[Waiting], reason: NoBidReason) -> None:
+        for ask, waiter in waiting:
+            if not waiter.done():
+                if reason is NoBidReason.TIMEOUT:
                     self._counters.late += 1
-                future.set_result(answer)
+                self._refuse(waiter, ask, reason)
 
     # Time
 
@@ -296,7 +269,7 @@ class AgentPool:
             late.append(queue.popleft())
         while self._retries and all(ask.arrival_ns < expired for ask, _ in self._retries[0]):
             late += self._retries.popleft()
-        self._answer_all(late, LATE)
+        self._answer_all(late, NoBidReason.TIMEOUT)
         for link in list(self._links):
             if link.pending:
                 if link.pending[0].sent_ns < expired:
@@ -322,78 +295,3 @@ class AgentPool:
                 first = False
             await link.lost
             await asyncio.sleep(BACKOFF_S)
-
-
-class AgentLink(asyncio.Protocol):
-    """One agent's Unix socket: batches out, replies in, in order. Up once the agent has sent its greeting.
-
-    The greeting is a `Reply` without answers. An agent that hangs accepts connections (its kernel does) but greets
-    nobody, so it is given no work.
-    """
-
-    def __init__(self, pool: AgentPool, path: str) -> None:
-        loop = asyncio.get_running_loop()
-        self.path = path
-        self.pending: deque[Sent] = deque()
-        self.pid = 0
-        self.catalog_version = 0
-        self.heard_ns = 0
-        self.greeted: asyncio.Future[bool] = loop.create_future()
-        self.lost: asyncio.Future[None] = loop.create_future()
-        self._pool = pool
-        self._transport: asyncio.Transport | None = None
-        self._parts: list[bytes] = []  # of the message that is not complete yet
-        self._have = 0
-        self._need = HEADER.size
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
-        peer = transport.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER.size)
-        self.pid = _PEER.unpack(peer)[0]
-
-    def close(self) -> None:
-        """Break the link; `connection_lost` follows and sees to what was pending."""
-        if self._transport is not None:
-            self._transport.abort()
-
-    def send(self, sent: Sent) -> None:
-        assert self._transport is not None
-        self.pending.append(sent)
-        payload = frames.encode(Batch([ask for ask, _ in sent.waiting]))
-        self._transport.write(HEADER.pack(len(payload)) + payload)
-
-    def data_received(self, data: bytes) -> None:
-        self._parts.append(data)
-        self._have += len(data)
-        if self._have < self._need:
-            return  # a long reply comes in pieces: joined once, when whole
-        buffer = data if len(self._parts) == 1 else b"".join(self._parts)
-        at, size = 0, len(buffer)
-        while size - at >= HEADER.size:
-            end = at + HEADER.size + HEADER.unpack_from(buffer, at)[0]
-            if end > size:
-                self._need = end - at
-                break
-            self._replied(frames.decode_reply(memoryview(buffer)[at + HEADER.size : end]))
-            at = end
-        else:
-            self._need = HEADER.size
-        rest = buffer[at:]
-        self._parts = [rest] if rest else []
-        self._have = len(rest)
-
-    def _replied(self, reply: Reply) -> None:
-        self.catalog_version = reply.catalog_version
-        self.heard_ns = time.monotonic_ns()
-        if not self.greeted.done():
-            self.greeted.set_result(True)
-            self._pool.link_up(self)
-        else:
-            self._pool.replied(self, self.pending.popleft(), reply)
-
-    def connection_lost(self, error: Exception | None) -> None:
-        if not self.greeted.done():
-            self.greeted.set_result(False)
-        self._pool.link_lost(self)
-        if not self.lost.done():
-            self.lost.set_result(None)

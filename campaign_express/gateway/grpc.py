@@ -4,11 +4,14 @@ Service `campaign_express.openrtb.v2.BidService` (see openrtb/proto/openrtb.prot
 come in the order of its requests. The exchange is named by the metadata key `exchange`. Messages are not parsed here.
 
     agent's answer      Bid                          BidStream
-    200                 BidResponse                  BidResponse
-    204 (no-bid)        empty BidResponse            empty BidResponse
+    200                 BidResponse, a no-bid's has id and nbr
+    204                 empty BidResponse: a no-bid to a request whose id could not be read
     400, 413            INVALID_ARGUMENT             BidResponse with nbr 2 (invalid request): the stream goes on
     404                 NOT_FOUND                    the same, ends the stream (no other exchange would follow)
     else                INTERNAL                     BidResponse with nbr 1 (technical error)
+
+A message over the body limit is refused as a 413 is. One that is over it by more than a megabyte gRPC does not take in:
+it ends the call, or the stream, with RESOURCE_EXHAUSTED.
 
 Compression is gRPC's own (the client's choice of `grpc-encoding`).
 """
@@ -16,7 +19,6 @@ Compression is gRPC's own (the client's choice of `grpc-encoding`).
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -32,13 +34,28 @@ from campaign_express.gateway.meters import Meters
 from campaign_express.openrtb.codec import body_too_large, error_body
 
 SERVICE = "campaign_express.openrtb.v2.BidService"
+OWN_WORDS = 1 << 20  # bytes over the limit that are received, so that the refusal can say what is wrong
 STREAM_WINDOW = 64  # requests of one stream that may be under way; beyond it gRPC's flow control holds the sender
 
 # BidResponse { nbr }: field 6, varint.
 NBR_TECHNICAL_ERROR = b"\x30\x01"
 NBR_INVALID_REQUEST = b"\x30\x02"
 
+TOO_LARGE = Answer(413, b"")
+
 _Context = Any  # grpc.aio.ServicerContext[bytes, bytes]
+_UnderWay = tuple[int, asyncio.Future[Answer]]  # arrival (CLOCK_MONOTONIC, ns), answer
+
+
+class _TakenIn:
+    """Requests of one stream that are not answered yet, in order; None follows the last one.
+
+    What bounds them is `room`, not the queue, so that putting never waits: whoever takes from it may have gone.
+    """
+
+    def __init__(self) -> None:
+        self.requests: asyncio.Queue[_UnderWay | Answer | None] = asyncio.Queue()
+        self.room = asyncio.Semaphore(STREAM_WINDOW)
 
 
 class BidServicer:
@@ -54,35 +71,36 @@ class BidServicer:
     def close(self) -> None:
         self._closing.set()
 
-    def _submit(self, exchange: str, body: bytes) -> tuple[int, asyncio.Future[Answer] | None]:
+    def _submit(self, exchange: str, body: bytes) -> _UnderWay:
         self._counters.grpc_requests += 1
         arrival_ns = time.monotonic_ns()
         return arrival_ns, self._pool.submit(Ask(exchange, arrival_ns, body, PROTOBUF))
+
+    async def _answer(self, under_way: _UnderWay) -> Answer:
+        arrival_ns, future = under_way
+        answer = await future
+        self._counters.latency.observe(time.monotonic_ns() - arrival_ns)
+        return answer
 
     async def bid(self, body: bytes, context: _Context) -> bytes:
         if len(body) > self._max_body:
             self._meters.refuse(413)
             error = error_body(body_too_large(self._max_body)).decode()
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, error)
-        arrival_ns, future = self._submit(_exchange(context), body)
-        answer = None if future is None else await future
-        self._counters.latency.observe(time.monotonic_ns() - arrival_ns)
-        if answer is None or answer.status == 204:
+        answer = await self._answer(self._submit(_exchange(context), body))
+        if answer.status == 204:
             return b""
         if answer.status != 200:
             await context.abort(status_of(answer.status), _message(answer))
         return answer.body
 
     async def bid_stream(self, bodies: AsyncIterator[bytes], context: _Context) -> AsyncIterator[bytes]:
-        exchange = _exchange(context)
-        under_way: asyncio.Queue[tuple[int, asyncio.Future[Answer] | None] | None] = asyncio.Queue(STREAM_WINDOW)
-        reader = asyncio.create_task(self._read(bodies, exchange, under_way))
+        taken = _TakenIn()
+        reader = asyncio.create_task(self._read(bodies, _exchange(context), taken))
         try:
-            while (item := await under_way.get()) is not None:
-                arrival_ns, future = item
-                answer = None if future is None else await future
-                self._counters.latency.observe(time.monotonic_ns() - arrival_ns)
-                if answer is None or answer.status == 204:
+            while (item := await taken.requests.get()) is not None:
+                answer = item if isinstance(item, Answer) else await self._answer(item)
+                if answer.status == 204:
                     yield b""
                 elif answer.status == 200:
                     yield answer.body
@@ -90,30 +108,34 @@ class BidServicer:
                     await context.abort(grpc.StatusCode.NOT_FOUND, _message(answer))
                 else:
                     yield NBR_INVALID_REQUEST if answer.status < 500 else NBR_TECHNICAL_ERROR
+                taken.room.release()
         finally:
             reader.cancel()
 
-    async def _read(self, bodies: AsyncIterator[bytes], exchange: str, under_way: asyncio.Queue[Any]) -> None:
-        """Take requests in until the client has no more or we are closing; then None."""
+    async def _read(self, bodies: AsyncIterator[bytes], exchange: str, taken: _TakenIn) -> None:
+        """Take requests in until the client has no more or we are closing; the last word is None, however it ends."""
         closing = asyncio.ensure_future(self._closing.wait())
         upcoming = aiter(bodies)
+        arriving: asyncio.Future[bytes | None] | None = None
         try:
-            while not self._closing.is_set():
+            while not closing.done():
+                await taken.room.acquire()
                 arriving = asyncio.ensure_future(anext(upcoming, None))
                 await asyncio.wait((arriving, closing), return_when=asyncio.FIRST_COMPLETED)
-                if not arriving.done():
-                    arriving.cancel()
+                if not arriving.done() or (body := arriving.result()) is None:
                     break
-                body = arriving.result()
-                if body is None or len(body) > self._max_body:
-                    break  # the client's end, or a message that no bidder reads: the stream ends
-                await under_way.put(self._submit(exchange, body))
+                if len(body) > self._max_body:
+                    self._meters.refuse(413)
+                    taken.requests.put_nowait(TOO_LARGE)
+                else:
+                    taken.requests.put_nowait(self._submit(exchange, body))
         except grpc.RpcError:
             pass  # the client has gone
         finally:
             closing.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await under_way.put(None)
+            if arriving is not None:
+                arriving.cancel()
+            taken.requests.put_nowait(None)
 
 
 class GrpcListener:
@@ -124,8 +146,8 @@ class GrpcListener:
         self._server = grpc.aio.server(
             options=[
                 ("grpc.so_reuseport", 1),
-                # Beyond the limit by this much we refuse in our own words, beyond that gRPC does (RESOURCE_EXHAUSTED).
-                ("grpc.max_receive_message_length", max_body_bytes + (1 << 20)),
+                # Beyond the limit by this much we refuse in our own words, beyond that gRPC does, to save the memory.
+                ("grpc.max_receive_message_length", max_body_bytes + OWN_WORDS),
                 ("grpc.max_send_message_length", -1),
             ]
         )

@@ -1,6 +1,6 @@
 """The exchange's HTTP app: bid requests in, bids or no-bids out. Raw ASGI: each microsecond here is paid per request.
 
-    POST /v1/bid, /v1/bid/{exchange}   a BidRequest (JSON, gzip or not) -> 200 BidResponse, 204 no-bid, 400, 413
+    POST /v1/bid, /v1/bid/{exchange}   a BidRequest (JSON, gzip or not) -> 200 BidResponse, 204 no-bid, 400, 404, 413
     GET  /health, /live                the process answers
     GET  /ready                        200 while at least one agent lives and the cell is not draining, else 503
 
@@ -120,11 +120,10 @@ class ExchangeApp:
 
         counters = self.counters
         counters.http_requests += 1
-        future = self.pool.submit(Ask(exchange, arrival_ns, body, JSON, flags))
-        answer = None if future is None else await future
+        answer = await self.pool.submit(Ask(exchange, arrival_ns, body, JSON, flags))
 
         close = self.draining or self.is_last(scope.get("campaign_express.answers", 0))  # set by protocol.BidProtocol
-        if answer is None or answer.status == 204:
+        if answer.status == 204:
             await send(_NO_BID_CLOSE if close else _NO_BID)
             await send(_EMPTY)
         else:

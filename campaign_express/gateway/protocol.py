@@ -152,13 +152,12 @@ class BidProtocol(HttpToolsProtocol):
         bid.more_body = False
         app = self._exchange_app
         app.counters.http_requests += 1
-        if not app.pool.submit_to(bid, Ask(bid.exchange, bid.arrival_ns, bid.body, JSON, bid.flags)):
-            self.reply(bid, None)
+        app.pool.submit_to(bid, Ask(bid.exchange, bid.arrival_ns, bid.body, JSON, bid.flags))
 
     # Writing
 
-    def reply(self, bid: BidCycle, answer: Answer | None) -> None:
-        """Write the answer (None: a no-bid) and make the connection ready for its next request."""
+    def reply(self, bid: BidCycle, answer: Answer) -> None:
+        """Write the answer and make the connection ready for its next request."""
         if self.transport.is_closing():
             return
         app = self._exchange_app
@@ -170,7 +169,7 @@ class BidProtocol(HttpToolsProtocol):
         head = self._date_head
         if close:
             head += _CLOSE
-        if answer is None or answer.status == 204:
+        if answer.status == 204:
             self.transport.write(_STATUS[204] + head + b"\r\n")
         else:
             if answer.gzip:

@@ -14,7 +14,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import msgspec
 import ray
@@ -43,6 +43,15 @@ def load_factory(name: str) -> Factory:
     return cast(Factory, getattr(importlib.import_module(module), attribute))
 
 
+class ExchangeTerms(NamedTuple):
+    """What the gateway heeds of an exchange without an agent; see `bidding.model.Exchange`."""
+
+    key: str  # its name in the path, "" is the default exchange
+    name: str
+    qps: int
+    no_bid_status: int
+
+
 class BiddingAgent:
     """One bidding process of a cell. `path` is its Unix socket, which exists once the agent is warm."""
 
@@ -68,12 +77,10 @@ class BiddingAgent:
         self._bidder.replace_catalog(catalog)
         memory.trim()  # the one before it is gone
 
-    def ready(self) -> list[tuple[str, str, int]]:
-        """Each exchange's name in the path ("" is the default), its own name, and the requests a second it may ask.
-
-        Returns when `__init__` has, so an answer means: warm and listening.
-        """
-        return [(key, e.name, e.qps) for key, e in getattr(self._bidder, "exchanges", {}).items()]
+    def ready(self) -> list[ExchangeTerms]:
+        """What the gateway must know of each exchange. Returns when `__init__` has, so it means: warm and listening."""
+        exchanges = getattr(self._bidder, "exchanges", {})
+        return [ExchangeTerms(key, e.name, e.qps, e.no_bid_status) for key, e in exchanges.items()]
 
     def catalog_version(self) -> int:
         return int(self._bidder.catalog_version)

@@ -16,12 +16,10 @@ import time
 from typing import Any, Protocol
 
 from campaign_express import frames
-from campaign_express.frames import HEADER, Answer, Ask, Reply, Timings
-from campaign_express.openrtb.nobid import NoBidReason
+from campaign_express.frames import HEADER, Ask, Reply, Timings
 
 logger = logging.getLogger(__name__)
 
-FAILED = Answer(204, b"", NoBidReason.TECHNICAL_ERROR.index)
 BUFFER = 1 << 18
 MESSAGE_LIMIT = 1 << 30  # a longer length is not ours
 
@@ -104,11 +102,12 @@ class AgentSocket:
             with self._lock:
                 return bidder.answer(asks, time.monotonic_ns(), int(time.time() * 1000))
         except Exception:
-            # `answer` never raises; should it, the agent and the other batches live on.
+            # `answer` never raises; should it, the agent and the other batches live on. A reply without answers has the
+            # gateway answer this one, in the way that each exchange wants its no-bids.
             self.failures += 1
             if self.failures & (self.failures - 1) == 0:  # 1st, 2nd, 4th, ...: a storm must not fill the log
                 logger.exception("deciding a batch failed", extra={"failures": self.failures})
-            return Reply([FAILED] * len(asks), Timings(), bidder.catalog_version)
+            return Reply([], Timings(), bidder.catalog_version)
 
 
 def _send(connection: socket.socket, reply: Reply) -> None:

@@ -120,16 +120,18 @@ class Cell:
             for n, path in enumerate(self._paths)
         ]
         ready = await asyncio.wait_for(asyncio.gather(*(a.ready.remote() for a in self._agents)), AGENT_START_S)
-        self._limit(ready[0])
+        self._heed(ready[0])
         for path in self._paths:
             self.pool.connect(path)
         await asyncio.wait_for(self.pool.wait_live(len(self._paths)), AGENT_START_S)
 
-    def _limit(self, exchanges: list[tuple[str, str, int]]) -> None:
-        """Hold exchanges to their requests a second; the default one counts under its own name."""
-        qps = {name: limit for _, name, limit in exchanges if limit}
+    def _heed(self, exchanges: list[agent.ExchangeTerms]) -> None:
+        """Say no in the way each exchange wants, and hold it to its requests a second (by its own name: the default
+        exchange has two)."""
+        self.pool.no_bids.speak(terms.key for terms in exchanges if terms.no_bid_status == 200)
+        qps = {terms.name: terms.qps for terms in exchanges if terms.qps}
         if qps:
-            limits, names = RateLimits(qps), {key: name for key, name, _ in exchanges}
+            limits, names = RateLimits(qps), {terms.key: terms.name for terms in exchanges}
             self.pool.limit(lambda exchange, now_ns: limits.admit(names.get(exchange, exchange), now_ns))
 
     async def _start_listeners(self) -> None:

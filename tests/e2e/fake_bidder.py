@@ -21,8 +21,13 @@ class FakeBidder:
 
     def __init__(self) -> None:
         self.exchanges = {
-            key: SimpleNamespace(name=name, qps=qps)
-            for key, name, qps in (("", "any", 0), ("any", "any", 0), ("limited", "limited", 5))
+            key: SimpleNamespace(name=name, qps=qps, no_bid_status=status)
+            for key, name, qps, status in (
+                ("", "any", 0, 204),
+                ("any", "any", 0, 204),
+                ("limited", "limited", 5, 204),
+                ("spoken", "spoken", 5, 200),
+            )
         }
 
     def warm_up(self) -> None:

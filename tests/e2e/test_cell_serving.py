@@ -18,6 +18,7 @@ from campaign_express import config, embedded
 from campaign_express.adapters.redis import CatalogStore
 from campaign_express.bootstrap import read_catalog, read_exchanges
 from campaign_express.gateway.grpc import SERVICE
+from campaign_express.openrtb.nobid import NoBidReason
 from campaign_express.openrtb.proto import openrtb_pb2
 
 Deploy = Callable[..., Cells]
@@ -194,6 +195,9 @@ def test_an_exchange_is_held_to_its_requests_a_second(deploy: Deploy) -> None:
     assert 204 in statuses
     assert cells.metrics()['outcomes_total{outcome="no-bid",reason="qps-limit"}'] == statuses.count(204)
     assert cells.bid()[0] == 200
+    spoken = [cells.bid(exchange="spoken") for _ in range(30)]
+    refused = [json.loads(body) for status, _, body in spoken if b"nbr" in body and status == 200]
+    assert {"id": "r", "nbr": NoBidReason.QPS_LIMIT.nbr} in refused
 
 
 def test_cells_of_one_node_are_one_in_the_metrics(deploy: Deploy) -> None:

@@ -124,6 +124,9 @@ def test_invalid_traffic_and_unauthorised_sellers() -> None:
     device = {"device": {"ua": "some agent", "ip": "198.51.100.7"}, "site": {"domain": "pages.example"}}
     assert reason(bidder(facts=FixedFacts(DeviceFacts(crawler=True))), request(**device)) == "crawler"
     assert reason(bidder(facts=FixedFacts(data_centers=["198.51.100.7"])), request(**device)) == "data-center-ip"
+    of_both = bidder(facts=FixedFacts(data_centers=["2001:db8::7"]))
+    assert reason(of_both, request(device={"ip": "198.51.100.7", "ipv6": "2001:db8::7"})) == "data-center-ip"
+    assert reason(of_both, request(device={"ip": "198.51.100.7", "ipv6": "2001:db8::8"})) is None
     assert (
         reason(bidder(facts=FixedFacts(sellers={"pages.example": False})), request(**device)) == "unauthorised-seller"
     )
@@ -188,6 +191,27 @@ def test_a_fault_in_the_decision_loses_only_the_request_that_causes_it() -> None
     answers = made.answer([ask(body) for body in batch], 0, WALL_MS).answers
     assert [a.status for a in answers] == [200, 204, 200]
     assert BY_INDEX[answers[1].reason] is NoBidReason.TECHNICAL_ERROR
+
+
+@pytest.mark.parametrize("stage", ["decode", "build_context", "build_response"])
+def test_a_fault_of_ours_is_a_no_bid_in_the_way_the_exchange_wants(monkeypatch: pytest.MonkeyPatch, stage: str) -> None:
+    made = bidder(exchanges=(Exchange(name="x"), Exchange(name="y", no_bid_status=200)))
+
+    def fault(*arguments: Any) -> None:
+        raise RuntimeError("ours")
+
+    for name in ("decode_request", "decode_request_pb") if stage == "decode" else (stage,):
+        monkeypatch.setattr(f"campaign_express.bidder.{name}", fault)
+    reason = NoBidReason.TECHNICAL_ERROR
+    assert answer(made, request(), "x") == frames.Answer(204, b"", reason.index)
+    spoken = answer(made, request(), "y")
+    assert (spoken.status, spoken.reason) == (200, reason.index)
+    assert msgspec.json.decode(spoken.body) == {"id": "r1", "nbr": reason.nbr}
+    packed = gzip.compress(msgspec.json.encode(request()))
+    assert answer(made, packed, "y", flags=frames.BODY_GZIP) == spoken
+    raw = encode_request_pb(decode_request(msgspec.json.encode(request())))
+    response = openrtb_pb2.BidResponse.FromString(answer(made, raw, "x", encoding=frames.PROTOBUF).body)
+    assert (response.id, response.nbr) == ("r1", reason.nbr)
 
 
 def test_a_new_catalogue_is_swapped_whole() -> None:

@@ -14,9 +14,12 @@ import pytest
 
 from campaign_express import frames
 from campaign_express.frames import HEADER, Answer, Ask, Batch, Reply, Timings
-from campaign_express.gateway.batching import LATE, NO_AGENT, AgentPool
+from campaign_express.gateway.batching import AgentPool
 from campaign_express.gateway.meters import Meters
+from campaign_express.gateway.nobids import SILENT
 from campaign_express.openrtb.nobid import NoBidReason
+
+LATE, NO_AGENT = SILENT[NoBidReason.TIMEOUT], SILENT[NoBidReason.NO_AGENT]
 
 
 class Agent:
@@ -84,9 +87,7 @@ def ask(body: bytes, age_ms: float = 0) -> Ask:
 
 
 def submit(pool: AgentPool, *bodies: bytes) -> list[asyncio.Future[Answer]]:
-    futures = [pool.submit(ask(body)) for body in bodies]
-    assert None not in futures
-    return futures  # type: ignore[return-value]
+    return [pool.submit(ask(body)) for body in bodies]
 
 
 async def answers(futures: list[asyncio.Future[Answer]]) -> list[bytes]:
@@ -160,7 +161,7 @@ def test_beyond_its_bound_the_queue_sheds_at_once() -> None:
             held = submit(pool, b"1")
             await agent.take()
             waiting = submit(pool, b"2", b"3")
-            assert pool.submit(ask(b"4")) is None
+            assert pool.submit(ask(b"4")).result() is SILENT[NoBidReason.SHED]
             assert meters.counters.shed == 1
             assert meters.counters.outcomes[NoBidReason.SHED.index] == 1
             agent.answer()
@@ -175,7 +176,7 @@ def test_an_exchange_beyond_its_limit_gets_no_bid_at_once() -> None:
     async def test() -> None:
         async with pool_of(1) as (pool, (agent,), meters):
             pool.limit(lambda exchange, now_ns: exchange != "greedy")
-            assert pool.submit(Ask("greedy", time.monotonic_ns(), b"1")) is None
+            assert pool.submit(Ask("greedy", time.monotonic_ns(), b"1")).result() is SILENT[NoBidReason.QPS_LIMIT]
             assert meters.counters.outcomes[NoBidReason.QPS_LIMIT.index] == 1
             futures = submit(pool, b"2")
             assert await agent.take() == [b"2"]
@@ -222,7 +223,6 @@ def test_no_time_left_means_no_retry() -> None:
     async def test() -> None:
         async with pool_of(2, timeout_ms=300) as (pool, (_, two), meters):
             future = pool.submit(ask(b"1", age_ms=250))
-            assert future is not None
             await two.take()
             await asyncio.sleep(0.06)
             two.die()
@@ -241,7 +241,7 @@ def test_without_any_agent_everything_is_a_no_bid_at_once_until_one_is_back() ->
             waiting = submit(pool, b"2")
             agent.die()
             assert [await asyncio.wait_for(f, 5) for f in held + waiting] == [NO_AGENT, NO_AGENT]
-            assert pool.submit(ask(b"3")) is None
+            assert pool.submit(ask(b"3")).result() is NO_AGENT
             await agent.start()  # as Ray does: the same path
             await asyncio.wait_for(pool.wait_live(1), 5)
             again = submit(pool, b"4")
@@ -271,7 +271,6 @@ def test_an_agent_that_does_not_answer_in_time_is_given_up() -> None:
     async def test() -> None:
         async with pool_of(2, timeout_ms=100) as (pool, (one, two), meters):
             future = pool.submit(ask(b"1"))
-            assert future is not None
             await two.take()
             two.greets = False  # it hangs: reconnecting does not help
             assert await asyncio.wait_for(future, 5) is LATE
@@ -288,7 +287,6 @@ def test_requests_that_wait_too_long_in_the_queue_are_answered() -> None:
             submit(pool, b"1")
             await agent.take()
             late = pool.submit(ask(b"2", age_ms=95))
-            assert late is not None
             assert await asyncio.wait_for(late, 5) is LATE
 
     run(test)
@@ -309,12 +307,13 @@ def test_a_client_that_has_gone_does_not_disturb_its_batch() -> None:
     run(test)
 
 
-def test_an_agent_that_miscounts_is_answered_for() -> None:
+@pytest.mark.parametrize("told", [[Answer(200, b"only one")], []], ids=["miscounts", "gives up"])
+def test_an_agent_that_miscounts_or_gives_a_batch_up_is_answered_for(told: list[Answer]) -> None:
     async def test() -> None:
         async with pool_of(1) as (pool, (agent,), meters):
             futures = submit(pool, b"1", b"2")
             await agent.take()
-            agent.send(Reply([Answer(200, b"only one")], Timings()))
+            agent.send(Reply(told, Timings()))
             found = await asyncio.wait_for(asyncio.gather(*futures), 5)
             assert [(a.status, a.reason) for a in found] == [(204, NoBidReason.TECHNICAL_ERROR.index)] * 2
             assert meters.counters.outcomes[NoBidReason.TECHNICAL_ERROR.index] == 2

@@ -26,26 +26,27 @@ class Pool:
     live = 1
 
     def __init__(self) -> None:
-        self.answer: Answer | None = BID
+        self.answer = BID
+        self.at_once = False
         self.by_hand = False
         self.asked: list[Ask] = []
         self.short: list[bool] = []
         self.waiting: list[Any] = []
 
-    def submit(self, ask: Ask) -> asyncio.Future[Answer] | None:
+    def submit(self, ask: Ask) -> asyncio.Future[Answer]:
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
-        return future if self.submit_to(future, ask) else None
+        self.submit_to(future, ask)
+        return future
 
-    def submit_to(self, waiter: Any, ask: Ask) -> bool:
+    def submit_to(self, waiter: Any, ask: Ask) -> None:
         self.asked.append(ask)
         self.short.append(isinstance(waiter, BidCycle))
-        if self.answer is None:
-            return False
         if self.by_hand:
             self.waiting.append(waiter)
+        elif self.at_once:
+            waiter.set_result(self.answer)
         else:
             asyncio.get_running_loop().call_soon(waiter.set_result, self.answer)
-        return True
 
 
 class Client:
@@ -108,7 +109,6 @@ ANSWERS = {
     "bid": BID,
     "no-bid": Answer(204, b"", 5),
     "no-bid with nbr": Answer(200, b'{"id":"1","nbr":2}', 5),
-    "overload": None,
     "packed": Answer(200, b"\x1f\x8b...", -1, True),
     "invalid": Answer(400, b'{"error":{}}', 0),
     "unknown exchange": Answer(404, b'{"error":{}}', 0),
@@ -120,10 +120,12 @@ ANSWERS = {
 
 @pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
 @pytest.mark.parametrize("closes", [False, True], ids=["kept", "closed"])
-def test_both_ways_answer_the_same(answer: Answer | None, closes: bool) -> None:
+@pytest.mark.parametrize("at_once", [False, True], ids=["later", "at once"])
+def test_both_ways_answer_the_same(answer: Answer, closes: bool, at_once: bool) -> None:
     async def test() -> None:
         async with listening() as (pool, app, connect):
             pool.answer = answer
+            pool.at_once = at_once
             app.draining = closes
             found = []
             for make in (request, chunked):

@@ -162,7 +162,7 @@ def test_an_agents_socket_greets_answers_in_order_and_survives_a_fault() -> None
             send()
             send(b"3")
             assert [answer.body for answer in reply().answers] == [b"1", b"2"]
-            assert [answer.status for answer in reply().answers] == [204]
+            assert reply().answers == []  # the gateway answers for it
             assert reply().answers == []  # a heartbeat's
             assert [answer.body for answer in reply().answers] == [b"3"]
         assert (served.batches, served.requests, served.failures) == (3, 4, 1)
