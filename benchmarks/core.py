@@ -18,7 +18,7 @@ from typing import Any
 from benchmarks import bodies, stages, workload
 from campaign_express.bidder import Bidder
 from campaign_express.bidding.bitmaps import candidates
-from campaign_express.bidding.pipeline import Decision, Offer
+from campaign_express.bidding.pipeline import Decision
 from campaign_express.frames import Ask
 from campaign_express.memory import settle
 from campaign_express.openrtb.codec import decode_request
@@ -54,10 +54,9 @@ def matching_us(core: Bidder, fresh: list[bytes], with_candidates: bool) -> floa
     contexts = [core._context(decode_request(body), exchange, wall_ms) for body in fresh]
     spent = []
     for context in contexts:
-        offers: list[Offer] = []
         decision = Decision(context)
         start = time.perf_counter_ns()
-        pipeline.match(decision, offers)
+        offers = pipeline.match([decision])
         if with_candidates and offers:
             masks = [offer.mask for offer in offers]
             candidates(masks, [mask.bit_count() for mask in masks], pipeline.lines.count)

@@ -18,7 +18,7 @@ STAGES: dict[str, tuple[str, ...]] = {
     "decode": ("campaign_express.bidder:decode_request",),
     "facts and consent": ("campaign_express.bidder:build_context", "campaign_express.bidder:Bidder._refuse"),
     "match": (
-        "campaign_express.bidding.eligibility:Matcher.request",
+        "campaign_express.bidding.eligibility:Matcher.requests",
         "campaign_express.bidding.eligibility:Matcher.slot",
         "campaign_express.bidding.eligibility:Matcher.fit",
         "campaign_express.bidding.pipeline:place_slot",

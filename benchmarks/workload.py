@@ -63,12 +63,11 @@ def bidder(values: dict[str, Any]) -> Bidder:
 def matched(core: Bidder, body: bytes, wall_ms: int) -> int:
     """How many campaigns the core's own matching admits for a body, over all its impressions."""
     from campaign_express.bidding.bitmaps import bits
-    from campaign_express.bidding.pipeline import Decision, Offer
+    from campaign_express.bidding.pipeline import Decision
     from campaign_express.openrtb.codec import decode_request
 
-    offers: list[Offer] = []
     context = core._context(decode_request(body), core._exchange(""), wall_ms)
-    core.pipeline.match(Decision(context), offers)
+    offers = core.pipeline.match([Decision(context)])
     lines = core.pipeline.lines.lines
     return len({lines[bit].campaign.id for offer in offers for bit in bits(offer.mask)})
 

@@ -1,16 +1,17 @@
-"""Which lines may bid: the filters in the order in which they run, cheap and broad first, each with its reason.
+"""Which lines may bid: the filters in the order in which they are told apart, cheap and broad first, each with its
+reason.
 
-`Matcher` runs them over bitmaps, a group of them at a time. What an exchange asks of everyone, a page and a category
-recur from request to request, so the combined mask of such a group is remembered by the attributes that its filters
-read. Facts with one value are looked up in one loop. When nothing is left the filters run one by one to find the
-reason, as they do for explanations.
+`Matcher` runs them over bitmaps. Filters that read the same few facts are one step: sites, places, devices and what an
+exchange asks of everyone recur from request to request, so the combined mask of such filters is remembered by those
+facts. A step runs for all requests of a batch before the next one does: the code and tables of a step are then in the
+processor's caches. When nothing is left the filters run one by one to find the reason, as they do for explanations.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from operator import attrgetter
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
@@ -30,6 +31,9 @@ from campaign_express.openrtb.request import Imp
 class RequestFilter(NamedTuple):
     reason: R
     build: Callable[[Lines], Allow | None]
+    # Attributes of the context, those that the filter reads among them: one mask is remembered by their values for all
+    # filters that name the same ones. () where remembering costs more than asking.
+    facts: tuple[str, ...] = ()
 
 
 class SlotFilter(NamedTuple):
@@ -38,74 +42,57 @@ class SlotFilter(NamedTuple):
     kinds: int  # runs only when one of these is offered
 
 
-class Group(NamedTuple):
-    """Filters that run together."""
-
-    filters: tuple[RequestFilter, ...]
-    # Attributes of the context that the filters read: the mask is remembered by their values. () where that costs more.
-    by: tuple[str, ...] = ()
-
-
-def one(reason: R, build: Callable[[Lines], Allow | None], *by: str) -> Group:
-    return Group((RequestFilter(reason, build),), by)
-
-
+ASKED = (
+    "exchange_name",
+    "request.wseat",
+    "request.bseat",
+    "request.bcat",
+    "request.cattax",
+    "request.badv",
+    "request.bapp",
+    "dsa",
+    "consent.contextual",
+    "complete_chain",
+)
+SITE = ("inventory", "domain", "bundle", "publisher")
+PLACE = ("country", "region", "city", "metro", "language")  # few languages are spoken in one place
+DEVICE = ("device_type", "os", "os_version", "make", "connection", "carrier")
 ANY = BANNER | VIDEO | AUDIO | NATIVE
 
-REQUEST_FILTERS: tuple[Group, ...] = (
-    one(R.FLIGHT, restrictions.flight),
-    Group(
-        (
-            RequestFilter(R.PAUSED, restrictions.paused),
-            RequestFilter(R.EXCHANGE, restrictions.exchange),
-            RequestFilter(R.APPROVAL, restrictions.approval),
-            RequestFilter(R.WANTED_SEAT, restrictions.seat),
-            RequestFilter(R.BLOCKED_CATEGORY, restrictions.blocked_category),
-            RequestFilter(R.BLOCKED_ADVERTISER, restrictions.blocked_advertiser),
-            RequestFilter(R.BLOCKED_APP, restrictions.blocked_app),
-            RequestFilter(R.DSA, restrictions.dsa),
-            RequestFilter(R.PRIVACY, targeting.privacy),
-            RequestFilter(R.SUPPLY_CHAIN, targeting.supply_chain),
-        ),
-        by=(
-            "exchange_name",
-            "request.wseat",
-            "request.bseat",
-            "request.bcat",
-            "request.cattax",
-            "request.badv",
-            "request.bapp",
-            "dsa",
-            "consent.contextual",
-            "complete_chain",
-        ),
-    ),
-    Group(  # one value each: all `Lookup`s
-        (
-            RequestFilter(R.INVENTORY, targeting.inventory),
-            RequestFilter(R.APP, targeting.bundle),
-            RequestFilter(R.PUBLISHER, targeting.publisher),
-            RequestFilter(R.COUNTRY, targeting.country),
-            RequestFilter(R.METRO, targeting.metro),
-            RequestFilter(R.DEVICE_TYPE, targeting.device_type),
-            RequestFilter(R.OS, targeting.os),
-            RequestFilter(R.MAKE, targeting.make),
-            RequestFilter(R.CONNECTION, targeting.connection),
-            RequestFilter(R.CARRIER, targeting.carrier),
-            RequestFilter(R.LANGUAGE, targeting.language),
-        )
-    ),
-    one(R.SITE, targeting.domain, "domain"),
-    one(R.REGION, targeting_places.region),
-    one(R.CITY, targeting_places.city),
-    one(R.OS_VERSION, targeting.os_version, "os", "os_version"),
-    one(R.CATEGORY, targeting.category, "category_groups"),
-    one(R.HOUR, targeting.hour),
-    one(R.KEYWORD, targeting.keyword),
-    one(R.SEGMENT, targeting.segment),
-    one(R.EID_SOURCE, targeting.eid_source),
-    one(R.IP_RANGE, targeting_places.ip_range),
-    one(R.RADIUS, targeting_places.radius),
+REQUEST_FILTERS: tuple[RequestFilter, ...] = (
+    RequestFilter(R.FLIGHT, restrictions.flight),
+    RequestFilter(R.PAUSED, restrictions.paused, ASKED),
+    RequestFilter(R.EXCHANGE, restrictions.exchange, ASKED),
+    RequestFilter(R.APPROVAL, restrictions.approval, ASKED),
+    RequestFilter(R.WANTED_SEAT, restrictions.seat, ASKED),
+    RequestFilter(R.BLOCKED_CATEGORY, restrictions.blocked_category, ASKED),
+    RequestFilter(R.BLOCKED_ADVERTISER, restrictions.blocked_advertiser, ASKED),
+    RequestFilter(R.BLOCKED_APP, restrictions.blocked_app, ASKED),
+    RequestFilter(R.DSA, restrictions.dsa, ASKED),
+    RequestFilter(R.PRIVACY, targeting.privacy, ASKED),
+    RequestFilter(R.SUPPLY_CHAIN, targeting.supply_chain, ASKED),
+    RequestFilter(R.INVENTORY, targeting.inventory, SITE),
+    RequestFilter(R.APP, targeting.bundle, SITE),
+    RequestFilter(R.PUBLISHER, targeting.publisher, SITE),
+    RequestFilter(R.COUNTRY, targeting.country, PLACE),
+    RequestFilter(R.METRO, targeting.metro, PLACE),
+    RequestFilter(R.DEVICE_TYPE, targeting.device_type, DEVICE),
+    RequestFilter(R.OS, targeting.os, DEVICE),
+    RequestFilter(R.MAKE, targeting.make, DEVICE),
+    RequestFilter(R.CONNECTION, targeting.connection, DEVICE),
+    RequestFilter(R.CARRIER, targeting.carrier, DEVICE),
+    RequestFilter(R.LANGUAGE, targeting.language, PLACE),
+    RequestFilter(R.SITE, targeting.domain, SITE),
+    RequestFilter(R.REGION, targeting_places.region, PLACE),
+    RequestFilter(R.CITY, targeting_places.city, PLACE),
+    RequestFilter(R.OS_VERSION, targeting.os_version, DEVICE),
+    RequestFilter(R.CATEGORY, targeting.category, ("category_groups",)),
+    RequestFilter(R.HOUR, targeting.hour),
+    RequestFilter(R.KEYWORD, targeting.keyword),
+    RequestFilter(R.SEGMENT, targeting.segment),
+    RequestFilter(R.EID_SOURCE, targeting.eid_source),
+    RequestFilter(R.IP_RANGE, targeting_places.ip_range),
+    RequestFilter(R.RADIUS, targeting_places.radius),
 )
 
 SLOT_FILTERS: tuple[SlotFilter, ...] = (
@@ -129,7 +116,8 @@ SLOT_FILTERS: tuple[SlotFilter, ...] = (
 Watch = Callable[[R, int, int], None]
 
 
-Step = Callable[[Context, int], int]  # (context, lines left) -> lines left
+# (contexts of a batch, lines left for each) -> lines left for each
+Step = Callable[[Sequence[Context], Sequence[int]], list[int]]
 
 
 def _weight(key: object) -> int:
@@ -137,40 +125,29 @@ def _weight(key: object) -> int:
     return 4 * len(msgspec.msgpack.encode(key))
 
 
-def _look_up(lookups: list[targeting.Lookup[Any]]) -> Step:
-    if len(lookups) == 1:
-        return _call(lookups[0])
-    values = attrgetter(*[lookup.attribute for lookup in lookups])
-    tables = [(lookup.allow.get, lookup.default) for lookup in lookups]
-
-    def step(c: Context, mask: int) -> int:
-        for value, (get, default) in zip(values(c), tables, strict=False):
-            mask &= get(value, default)
-        return mask
-
-    return step
+def _ask(allow: Allow) -> Step:
+    return lambda contexts, masks: [mask and mask & allow(c) for c, mask in zip(contexts, masks, strict=True)]
 
 
-def _remember(by: tuple[str, ...], filters: list[Allow], lines: Lines) -> Step:
-    key_of, everything = attrgetter(*by), lines.everything
+def _remember(facts: tuple[str, ...], filters: Sequence[Allow], lines: Lines) -> Step:
+    key_of, everything = attrgetter(*facts), lines.everything
     memo: Memo[int] = Memo(lines.count)
     get = memo.get
 
-    def step(c: Context, mask: int) -> int:
-        key = key_of(c)
-        found = get(key)
-        if found is None:
-            found = everything
-            for allow in filters:
-                found &= allow(c)
-            memo.put(key, found, _weight(key))
-        return mask & found
+    def step(contexts: Sequence[Context], masks: Sequence[int]) -> list[int]:
+        left = []
+        for c, mask in zip(contexts, masks, strict=True):
+            key = key_of(c)
+            found = get(key)
+            if found is None:
+                found = everything
+                for allow in filters:
+                    found &= allow(c)
+                memo.put(key, found, _weight(key))
+            left.append(mask & found)
+        return left
 
     return step
-
-
-def _call(allow: Allow) -> Step:
-    return lambda c, mask: mask & allow(c)
 
 
 class Fit(NamedTuple):
@@ -186,21 +163,16 @@ class Matcher:
 
     def __init__(self, lines: Lines) -> None:
         self.everything = lines.everything
-        self._filters: list[tuple[R, Allow]] = []
-        self._steps: list[Step] = []
-        for group in REQUEST_FILTERS:
-            built = [(f.reason, allow) for f in group.filters if (allow := f.build(lines)) is not None]
-            self._filters += built
-            functions = [allow for _, allow in built]
-            lookups = [allow for allow in functions if isinstance(allow, targeting.Lookup)]
-            if not functions:
-                continue
-            if group.by:
-                self._steps.append(_remember(group.by, functions, lines))
-            elif len(lookups) == len(functions):
-                self._steps.append(_look_up(lookups))
-            else:
-                self._steps += map(_call, functions)
+        built = [(f, allow) for f in REQUEST_FILTERS if (allow := f.build(lines)) is not None]
+        self._filters: list[tuple[R, Allow]] = [(f.reason, allow) for f, allow in built]
+        together: dict[tuple[str, ...], list[Allow]] = {}
+        for f, allow in built:
+            if f.facts:
+                together.setdefault(f.facts, []).append(allow)
+        self._steps = [
+            *[_remember(facts, filters, lines) for facts, filters in together.items()],
+            *[_ask(allow) for f, allow in built if not f.facts],
+        ]
         slot_filters = [(f.reason, f.build(lines), f.kinds) for f in SLOT_FILTERS]
         # One list for each combination of offered kinds, so that a banner never meets the rules of video.
         self._slot_filters: list[tuple[tuple[R, AllowSlot], ...]] = [
@@ -210,14 +182,12 @@ class Matcher:
         self._native_asset = next((allow for reason, allow, _ in slot_filters if reason is R.NATIVE_ASSET), None)
         self._fits: Memo[Fit] = Memo(lines.count)
 
-    def request(self, c: Context) -> int:
-        """Mask of the lines that the request as a whole admits."""
-        mask = self.everything
+    def requests(self, contexts: Sequence[Context]) -> list[int]:
+        """For each request the mask of the lines that it admits as a whole."""
+        masks = [self.everything] * len(contexts)
         for step in self._steps:
-            mask = step(c, mask)
-            if not mask:
-                return 0
-        return mask
+            masks = step(contexts, masks)
+        return masks
 
     def fit(self, imp: Imp, rates: Rates) -> Fit:
         """What fits the shape of `imp`: shapes recur, so it is remembered."""

@@ -24,7 +24,7 @@ def explain(pipeline: Pipeline, context: Context, refusal: NoBidReason | None = 
         decision.lose(refusal)
     else:
         decision = pipeline.decide([context])[0]
-        pipeline.match(Decision(context), offers)
+        offers = pipeline.match([Decision(context)])
     return {
         "id": context.request.id,
         "exchange": context.exchange_name,
@@ -70,7 +70,7 @@ def _impressions(pipeline: Pipeline, context: Context, decision: Decision, offer
         return watch
 
     pipeline.matcher.why_not_request(context, note(stopped_by_request))
-    admitted = pipeline.matcher.request(context)
+    (admitted,) = pipeline.matcher.requests([context])
     wins = {win.slot.index: win for win in decision.wins}
     payable = decision.reason is not NoBidReason.CURRENCY
     stories = []

@@ -99,12 +99,8 @@ class Pipeline:
 
     def decide(self, contexts: Sequence[Context]) -> list[Decision]:
         """One decision a context, in order."""
-        decisions = []
-        offers: list[Offer] = []
-        for context in contexts:
-            decision = Decision(context)
-            decisions.append(decision)
-            self.match(decision, offers)
+        decisions = [Decision(context) for context in contexts]
+        offers = self.match(decisions)
         for start in range(0, len(offers), CHUNK):
             chunk = offers[start : start + CHUNK]
             self._award(chunk, self.score(chunk))
@@ -113,14 +109,22 @@ class Pipeline:
                 decision.reason = None
         return decisions
 
-    def match(self, decision: Decision, offers: list[Offer]) -> None:
-        """Append what is offered to whom, or note why nothing is."""
+    def match(self, decisions: Sequence[Decision]) -> list[Offer]:
+        """What is offered to whom, in the order of the decisions; or else why nothing is, noted in the decision."""
+        offers: list[Offer] = []
+        admitted = self.matcher.requests([decision.context for decision in decisions])
+        for decision, mask in zip(decisions, admitted, strict=True):
+            if not self._settle_currency(decision):
+                decision.lose(NoBidReason.CURRENCY)
+            elif not mask:
+                decision.lose(self.matcher.why_not_request(decision.context))
+            else:
+                self._offer(decision, mask, offers)
+        return offers
+
+    def _offer(self, decision: Decision, admitted: int, offers: list[Offer]) -> None:
+        """Append the offers of one request, which admits the lines of `admitted`."""
         context = decision.context
-        if not self._settle_currency(decision):
-            return decision.lose(NoBidReason.CURRENCY)
-        admitted = self.matcher.request(context)
-        if not admitted:
-            return decision.lose(self.matcher.why_not_request(context))
         shared = request_part(context)
         most = len(offers) + MAX_OFFERS
         for index, imp in enumerate(context.request.imp):
@@ -159,7 +163,6 @@ class Pipeline:
                     offers.append(Offer(decision, slot, None, mask, slot.floor_micros, part))
             if len(offers) == before:
                 decision.lose(NoBidReason.PRIVATE_AUCTION if pmp.private_auction == 1 else NoBidReason.DEAL)
-        return None
 
     def score(self, offers: Sequence[Offer]) -> Priced:
         """Candidates of all offers, scored in one run and priced."""

@@ -27,7 +27,6 @@ from campaign_express.bidding.model import (
     Status,
     Targeting,
 )
-from campaign_express.bidding.targeting import Lookup
 from campaign_express.openrtb.nobid import NoBidReason
 from tests.support.bidders import (
     BRAND,
@@ -160,9 +159,9 @@ CASES: list[tuple[NoBidReason, Campaign, dict[str, Any], dict[str, Any]]] = [
         NoBidReason.CITY,
         wanting(city=Match(include=("USA/Boston",))),
         geo(country="USA", city="boston"),
-        geo(country="GBR", city="Boston"),
+        geo(country="CAN", city="Boston"),
     ),
-    (NoBidReason.CITY, wanting(city=Match(include=("Boston",))), geo(country="GBR", city="Boston"), geo(country="GBR")),
+    (NoBidReason.CITY, wanting(city=Match(include=("Boston",))), geo(country="CAN", city="Boston"), geo(country="CAN")),
     (
         NoBidReason.METRO,
         wanting(metro=Match(include=("501",))),
@@ -270,6 +269,19 @@ CASES: list[tuple[NoBidReason, Campaign, dict[str, Any], dict[str, Any]]] = [
         device(ip="203.0.113.9"),
         device(ip="not an ip"),
     ),
+    # Without consent a place is known no finer than by its region.
+    (
+        NoBidReason.CITY,
+        wanting(city=Match(include=("Boston",))),
+        {"device": {"geo": {"country": "USA", "city": "Boston"}}},
+        {"device": {"geo": {"country": "USA", "city": "Boston"}, "lmt": 1}},
+    ),
+    (
+        NoBidReason.CITY,
+        wanting(city=Match(exclude=("Boston",))),
+        {"device": {"geo": {"country": "USA", "city": "Boston"}}, "regs": {"coppa": 1}},
+        {"device": {"geo": {"country": "USA", "city": "Boston"}}},
+    ),
     # Without consent only the first 24 bits of an address are known: it is in no narrower network, whatever its end.
     (
         NoBidReason.IP_RANGE,
@@ -284,6 +296,19 @@ CASES: list[tuple[NoBidReason, Campaign, dict[str, Any], dict[str, Any]]] = [
         device(ip="203.0.113.5"),
     ),
     (NoBidReason.IP_RANGE, wanting(ip=Match(exclude=("203.0.113.0/24",))), {}, device(ipv6="::ffff:203.0.113.5")),
+    # A device with two addresses is where either is.
+    (
+        NoBidReason.IP_RANGE,
+        wanting(ip=Match(include=("2001:db8::/32",))),
+        device(ip="203.0.113.5", ipv6="2001:db8::1"),
+        device(ip="203.0.113.5", ipv6="2001:db9::1"),
+    ),
+    (
+        NoBidReason.IP_RANGE,
+        wanting(ip=Match(include=("203.0.113.0/24",), exclude=("2001:db8::/32",))),
+        device(ip="203.0.113.5", ipv6="2001:db9::1"),
+        device(ip="203.0.113.5", ipv6="2001:db8::1"),
+    ),
     (
         NoBidReason.RADIUS,
         wanting(radius=CircleMatch(include=(Circle(lat=52.52, lon=13.405, km=10),))),
@@ -503,14 +528,14 @@ def test_half_hour_time_zones() -> None:
 
 
 def test_every_filter_is_tested_and_reasons_stand_in_its_order() -> None:
-    order = [f.reason for group in REQUEST_FILTERS for f in group.filters] + [f.reason for f in SLOT_FILTERS]
+    order = [f.reason for f in REQUEST_FILTERS] + [f.reason for f in SLOT_FILTERS]
     assert [r.index for r in order] == sorted(r.index for r in order)
     elsewhere = {NoBidReason.FLIGHT, NoBidReason.PAUSED, NoBidReason.EXCHANGE, NoBidReason.APPROVAL}
     assert {case[0] for case in CASES} | elsewhere == set(order)
 
 
-def test_a_group_names_what_its_filters_read() -> None:
-    """A remembered mask is wrong when a filter reads something that the group's key does not hold."""
+def test_a_remembered_filter_names_what_it_reads() -> None:
+    """A remembered mask is wrong when a filter reads something that its key does not hold."""
     from campaign_express.bidding.context import build_context
     from campaign_express.bidding.lines import Lines
     from campaign_express.openrtb.codec import decode_request
@@ -544,19 +569,14 @@ def test_a_group_names_what_its_filters_read() -> None:
             return value
 
     lines = Lines(made_catalog(made))
-    for group in REQUEST_FILTERS:
-        if not group.by:
-            built = [f.build(lines) for f in group.filters]
-            assert len(built) == 1 or all(isinstance(allow, Lookup) for allow in built)
+    for f in REQUEST_FILTERS:
+        allow = f.build(lines)
+        if not f.facts or allow is None:
             continue
-        for f in group.filters:
-            allow = f.build(lines)
-            if allow is None:
-                continue
-            read: set[str] = set()
-            allow(Spy(context, "", read))  # type: ignore[arg-type]
-            derived = {"exchange"} if "exchange_name" in group.by else set()
-            assert read <= set(group.by) | derived, f.reason
+        read: set[str] = set()
+        allow(Spy(context, "", read))  # type: ignore[arg-type]
+        derived = {"exchange"} if "exchange_name" in f.facts else set()
+        assert read <= set(f.facts) | derived, f.reason
 
 
 def made_catalog(made: Any) -> Any:

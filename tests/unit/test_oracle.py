@@ -110,9 +110,8 @@ def bidder_of(worlds: list[World], catalog: Catalog | None = None, by_request: b
 
 def matched(of: Bidder, world: World, request: BidRequest) -> tuple[Decision, list[Offer]]:
     context = build_context(request, world.exchange, of.enricher, of.privacy, world.wall_ms)
-    decision, offers = Decision(context), list[Offer]()
-    of.pipeline.match(decision, offers)
-    return decision, offers
+    decision = Decision(context)
+    return decision, of.pipeline.match([decision])
 
 
 def place_of(offer: Offer) -> Place:
