@@ -207,8 +207,8 @@ class Bidder:
             return NoBidReason.CRAWLER
         device = context.request.device
         if device is not None:
-            ip = device.ip or device.ipv6
-            if ip and self.enricher.is_data_center(ip):
+            is_data_center = self.enricher.is_data_center
+            if (device.ip and is_data_center(device.ip)) or (device.ipv6 and is_data_center(device.ipv6)):
                 return NoBidReason.DATA_CENTER
         in_app = context.inventory is Inventory.APP and context.bundle
         place = context.bundle if in_app else context.domain  # app-ads.txt is listed by bundle

@@ -12,7 +12,7 @@ from campaign_express.bidding.catalog import decode_catalog, encode_catalog, loa
 from campaign_express.bidding.currency import load_rates
 from campaign_express.bidding.exchanges import load_exchanges
 from campaign_express.bidding.model import Catalog, Exchanges
-from campaign_express.bidding.privacy import PrivacyPolicy
+from campaign_express.bidding.privacy import PrivacyPolicy, gdpr_countries
 from campaign_express.config import Settings
 from campaign_express.openrtb.notices import NoticeSigner, parse_keys
 
@@ -61,7 +61,7 @@ def build_bidder(settings: Settings, catalog: Catalog | None = None) -> Bidder:
             crawler_file=settings.crawler_file,
             sellers_file=settings.sellers_file,
         ),
-        privacy=PrivacyPolicy(settings.tcf_vendor_id, settings.gdpr_when_absent),
+        privacy=PrivacyPolicy(settings.tcf_vendor_id, gdpr_countries(settings.gdpr_when_absent)),
         signer=NoticeSigner(parse_keys(settings.notice_keys), settings.notice_base_url),
         max_candidates=settings.max_candidates,
         max_decompressed_bytes=settings.max_decompressed_bytes,

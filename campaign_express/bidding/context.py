@@ -1,8 +1,9 @@
 """What the decision sees of a request: facts in one spelling, whoever sent them and in whichever place.
 
-A `Context` holds what is true of the whole request, a `Slot` what is true of one impression. Strings are lower case
+A `Context` holds what is true of the whole request (`impression.Slot`: of one impression of it). Strings are lower case
 (countries upper case), "" and 0 mean unknown. Where consent is missing the context is *contextual*: it holds no user
-id, no segments, no identity sources, a truncated address and truncated coordinates, so nothing after it can use them.
+id, no segments, no identity sources, no city, truncated addresses and truncated coordinates, so nothing after it can
+use them.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from campaign_express.openrtb.request import (
 )
 from campaign_express.ports import DeviceFacts, Enricher, GeoFacts
 
+_SITE, _APP, _DOOH = Inventory.SITE, Inventory.APP, Inventory.DOOH  # an Enum's members are slow to look up
 _NO_DEVICE = Device()
 _NO_GEO = Geo()
 _UNKNOWN_DEVICE = DeviceFacts()
@@ -78,6 +80,7 @@ class Context:
         "exchange_name",
         "inventory",
         "ip",
+        "ipv6",
         "language",
         "lat",
         "lon",
@@ -113,7 +116,8 @@ class Context:
     metro: str
     lat: float | None
     lon: float | None
-    ip: str
+    ip: str  # of `device.ip`, whichever kind of address that is
+    ipv6: str
     device_type: int
     os: str
     os_version: str
@@ -195,6 +199,68 @@ def build_context(
     c.exchange_name = exchange.name
     c.wall_ms = wall_ms
 
+    _set_inventory(c, request)
+    device = request.device or _NO_DEVICE
+    _set_device(c, device, enricher)
+    source_object = request.source
+    c.complete_chain = source_object is not None and _is_complete(source_object)
+    c.dsa = 0 if request.regs is None else _disclosure_required(request.regs)
+
+    user = request.user
+    ip, ipv6 = device.ip or "", device.ipv6 or ""
+    home = user.geo if user is not None and user.geo is not None else _NO_GEO
+    geo = device.geo or home
+    country = country_alpha3(geo.country) if geo.country else ""
+    # Region, city and the rest only from the same source as the country, so that two places are never mixed.
+    source: Geo | GeoFacts = geo
+    found = _UNKNOWN_GEO
+    if not country and (ip or ipv6):
+        found = enricher.geo(ip or ipv6)
+        if ip and ipv6 and not found.country:
+            found = enricher.geo(ipv6)
+        if found.country:
+            country, source = found.country, found
+    if not country and (at_home := country_alpha3(home.country)):
+        # Which privacy law holds must not hang on whether an exchange fills in device.geo or user.geo.
+        country, source = at_home, home
+    c.consent = consent = assess(request, country, policy)
+
+    region = source.region or ""
+    c.country = country
+    c.region = (region.rpartition("-")[2] if "-" in region else region).upper()
+    c.metro = source.metro or ""
+    city, lat, lon = source.city, source.lat, source.lon
+    offset = geo.utcoffset if geo.utcoffset is not None else found.utc_offset
+
+    if consent.contextual:
+        c.city = ""
+        c.ip = truncate_ip(ip) if ip else ""
+        c.ipv6 = truncate_ip(ipv6) if ipv6 else ""
+        c.lat = truncate_coordinate(lat) if lat is not None else None
+        c.lon = truncate_coordinate(lon) if lon is not None else None
+        c.user_id = ""
+        c.segments = c.eid_sources = ()
+    else:
+        c.city = city.lower() if city else ""
+        c.ip, c.ipv6, c.lat, c.lon = ip, ipv6, lat, lon
+        c.user_id = device.ifa or ""
+        c.segments = c.eid_sources = ()
+        if user is not None:
+            c.user_id = user.buyeruid or user.id or c.user_id
+            if user.data:
+                c.segments = tuple(s.id for d in user.data for s in d.segment or () if s.id)
+            eids = user.eids or (user.ext.eids if user.ext is not None else None)
+            if eids:
+                c.eid_sources = tuple(e.source.lower() for e in eids if e.source)
+
+    minutes = wall_ms // 60_000
+    c.utc_hour = _hour_of_week(minutes)
+    c.user_hour = _hour_of_week(minutes + offset) if offset is not None else -1
+    return c
+
+
+def _set_inventory(c: Context, request: BidRequest) -> None:
+    """Where the ad is shown."""
     domain = bundle = ""
     publisher = None
     content = None
@@ -203,13 +269,13 @@ def build_context(
     inventory: Inventory | None = None
     if request.app is not None:
         place = app = request.app
-        inventory = Inventory.APP
+        inventory = _APP
         bundle = app.bundle.lower() if app.bundle else ""
         domain = app.domain.lower() if app.domain else ""
         publisher, content, categories = app.publisher, app.content, app.cat or ()
     elif request.site is not None:
         place = site = request.site
-        inventory = Inventory.SITE
+        inventory = _SITE
         if site.domain:
             domain = site.domain.lower()
         elif site.page:
@@ -217,7 +283,7 @@ def build_context(
         publisher, content, categories = site.publisher, site.content, site.cat or ()
     elif request.dooh is not None:
         place = dooh = request.dooh
-        inventory = Inventory.DOOH
+        inventory = _DOOH
         domain = dooh.domain.lower() if dooh.domain else ""
         publisher, content = dooh.publisher, dooh.content
     else:
@@ -230,32 +296,9 @@ def build_context(
     c.publisher = publisher.id if publisher is not None and publisher.id else ""
     c.content = content
 
-    device = request.device or _NO_DEVICE
-    user = request.user
-    ip = device.ip or device.ipv6 or ""
-    home = user.geo if user is not None and user.geo is not None else _NO_GEO
-    geo = device.geo or home
-    country = country_alpha3(geo.country) if geo.country else ""
-    # Region, city and the rest only from the same source as the country, so that two places are never mixed.
-    source: Geo | GeoFacts = geo
-    found = _UNKNOWN_GEO
-    if ip and not country:
-        found = enricher.geo(ip)
-        if found.country:
-            country, source = found.country, found
-    if not country and (at_home := country_alpha3(home.country)):
-        # Which privacy law holds must not hang on whether an exchange fills in device.geo or user.geo.
-        country, source = at_home, home
-    c.consent = consent = assess(request, country, policy)
 
-    region = source.region or ""
-    c.country = country
-    c.region = (region.rpartition("-")[2] if "-" in region else region).upper()
-    c.city = source.city.lower() if source.city else ""
-    c.metro = source.metro or ""
-    lat, lon = source.lat, source.lon
-    offset = geo.utcoffset if geo.utcoffset is not None else found.utc_offset
-
+def _set_device(c: Context, device: Device, enricher: Enricher) -> None:
+    """What the device is: as sent, else from its structured user agent, else from its user agent string."""
     ua = device.ua
     facts = enricher.device(ua) if ua else _UNKNOWN_DEVICE
     sua = device.sua
@@ -281,34 +324,7 @@ def build_context(
     c.carrier = device.carrier.lower() if device.carrier else ""
     language = device.language or device.langb
     c.language = language_code(language) if language else ""
-
     c.crawler = facts.crawler
-    source_object = request.source
-    c.complete_chain = source_object is not None and _is_complete(source_object)
-    c.dsa = 0 if request.regs is None else _disclosure_required(request.regs)
-
-    if consent.contextual:
-        c.ip = truncate_ip(ip) if ip else ""
-        c.lat = truncate_coordinate(lat) if lat is not None else None
-        c.lon = truncate_coordinate(lon) if lon is not None else None
-        c.user_id = ""
-        c.segments = c.eid_sources = ()
-    else:
-        c.ip, c.lat, c.lon = ip, lat, lon
-        c.user_id = device.ifa or ""
-        c.segments = c.eid_sources = ()
-        if user is not None:
-            c.user_id = user.buyeruid or user.id or c.user_id
-            if user.data:
-                c.segments = tuple(s.id for d in user.data for s in d.segment or () if s.id)
-            eids = user.eids or (user.ext.eids if user.ext is not None else None)
-            if eids:
-                c.eid_sources = tuple(e.source.lower() for e in eids if e.source)
-
-    minutes = wall_ms // 60_000
-    c.utc_hour = _hour_of_week(minutes)
-    c.user_hour = _hour_of_week(minutes + offset) if offset is not None else -1
-    return c
 
 
 def _is_complete(source: Source) -> bool:

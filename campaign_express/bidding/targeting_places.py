@@ -164,10 +164,13 @@ def ip_range(lines: Lines) -> Allow | None:
     free = lines.everything & ~restricted
 
     def allow(c: Context) -> int:
-        version, number = address_number(c.ip)
-        if not version:
-            return free
-        include, exclude = (v4 if version == 4 else v6).containing(number, c.consent.contextual)
+        include = exclude = 0
+        for ip in (c.ip, c.ipv6):  # a device with both is in the networks of both
+            version, number = address_number(ip) if ip else (0, 0)
+            if version:
+                inside, outside = (v4 if version == 4 else v6).containing(number, c.consent.contextual)
+                include |= inside
+                exclude |= outside
         return (free | include) & ~exclude
 
     return allow

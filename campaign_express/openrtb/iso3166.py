@@ -47,17 +47,6 @@ for _two, _three in ALPHA3_OF_ALPHA2.items():
 # "UK" is reserved for the United Kingdom (ISO 3166-1 exceptional reservations) and is what many senders write.
 _ALPHA3["UK"] = _ALPHA3["uk"] = "GBR"
 
-# Where TCF v2 is in force: the European Economic Area, those of its outermost regions that have codes of their own, the
-# United Kingdom with Gibraltar and the Crown dependencies (GDPR in national law), and Switzerland.
-EEA_UK_CH: frozenset[str] = frozenset(
-    (
-        *("AUT", "BEL", "BGR", "HRV", "CYP", "CZE", "DNK", "EST", "FIN", "FRA", "DEU", "GRC", "HUN", "IRL", "ITA"),
-        *("LVA", "LTU", "LUX", "MLT", "NLD", "POL", "PRT", "ROU", "SVK", "SVN", "ESP", "SWE", "ISL", "LIE", "NOR"),
-        *("ALA", "GLP", "GUF", "MAF", "MTQ", "MYT", "REU"),
-        *("GBR", "GIB", "GGY", "IMN", "JEY", "CHE"),
-    )
-)
-
 
 def country_alpha3(code: str | None) -> str:
     """ISO 3166-1 alpha-3, upper case, of an alpha-2 or alpha-3 code in any case; "" where it is not one."""

@@ -24,13 +24,17 @@ from campaign_express.bidding.model import (
     NativeContent,
     Targeting,
 )
-from campaign_express.bidding.privacy import PrivacyPolicy
+from campaign_express.bidding.privacy import PrivacyPolicy, gdpr_countries
 from campaign_express.frames import Answer, Ask
 from campaign_express.openrtb.notices import NoticeSigner
 from campaign_express.ports import DeviceFacts, GeoFacts
 
 WALL_MS = int(datetime(2026, 7, 1, 12, 0, tzinfo=UTC).timestamp() * 1000)  # a Wednesday
 USD = 1_000_000
+# Requests of tests mostly name no country: of those a test says with `regs.gdpr` whether the GDPR applies.
+POLICY = PrivacyPolicy(
+    0, gdpr_countries("eea=applies,GB=applies,CH=applies,unknown=does-not-apply,other=does-not-apply")
+)
 
 
 class ConstantScorer:
@@ -173,7 +177,7 @@ def bidder(
         rates=load_rates(),
         scorer=scorer or ConstantScorer(),
         enricher=facts or FixedFacts(),
-        privacy=policy or PrivacyPolicy(),
+        privacy=policy or POLICY,
         signer=NoticeSigner([("k1", bytes(range(32)))], "https://bid.example"),
         **{"max_candidates": 256, "max_decompressed_bytes": 1 << 20, "tmax_reserve_ms": 10, **fields},
     )

@@ -57,6 +57,12 @@ CONSENTS = {
 }
 GPP = {"DBABLA~BVQqAAAACg": True, "DBABLA~BVVVkkkkkpFY.YA": False, "gppString": False}
 
+# Where an absent flag means that the GDPR applies, of the countries that requests name.
+GDPR_WHEN_ABSENT = {
+    "eea=applies,unknown=does-not-apply,other=does-not-apply": frozenset({"DEU"}),
+    "eea=applies,DE=does-not-apply,BRA=applies,unknown=applies,other=does-not-apply": frozenset({"BRA", ""}),
+}
+
 TEXTS: dict[str, tuple[str, ...]] = {
     "country": ("us", "DEU", "BRA", "AUS"),
     "region": ("USA-CA", "us-ny", "DEU-BY"),
@@ -283,8 +289,8 @@ _exchanges = make(
 )
 
 worlds: Draw = make(
-    lambda catalog, pair, wall_ms, device, geo: [
-        World(catalog, exchange, RATES, wall_ms, device, geo, CONSENTS, GPP) for exchange in pair
+    lambda catalog, pair, wall_ms, device, geo, regions: [
+        World(catalog, exchange, RATES, wall_ms, device, geo, CONSENTS, GPP, *regions) for exchange in pair
     ],
     catalogs,
     _exchanges,
@@ -297,5 +303,6 @@ worlds: Draw = make(
         )
     ),
     pick((GeoFacts(), GeoFacts("USA", "CA", "Boston", "501", 42.31, -71.05, -240), GeoFacts("DEU"))),
+    pick(tuple(GDPR_WHEN_ABSENT.items())),
 )
 """One catalogue as seen by two exchanges."""

@@ -220,7 +220,8 @@ def is_targeted(world: World, request: BidRequest, campaign: Campaign) -> bool:
         return False
     if not passes(normal_regions(rules.region), [f"{country}-{region}"] if country and region else []):
         return False
-    if not passes(normal_cities(rules.city), [geo.city, f"{country}/{geo.city}"] if geo.city else []):
+    city = geo.city if person else ""  # without the person's data the place is known no finer than by region and metro
+    if not passes(normal_cities(rules.city), [city, f"{country}/{city}"] if city else []):
         return False
     if not passes(rules.metro, [geo.metro]):
         return False

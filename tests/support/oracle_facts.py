@@ -11,8 +11,6 @@ from campaign_express.openrtb.request import BidRequest, Geo
 from campaign_express.ports import DeviceFacts, GeoFacts
 from tests.support.oracle_compare import COUNTRIES
 
-EEA = {"DEU"}
-
 
 @dataclass(frozen=True)
 class World:
@@ -27,6 +25,9 @@ class World:
     # What each consent string allows, as the tables of docs/privacy.md say: True if the person's data may be used.
     consents: dict[str, bool] = field(default_factory=dict)
     gpp: dict[str, bool] = field(default_factory=dict)
+    # The setting, and those of the tests' countries ("" unknown) where an absent flag means that the GDPR applies.
+    gdpr_when_absent: str = ""
+    gdpr_countries: frozenset[str] = frozenset()
 
 
 def may_use_person(world: World, request: BidRequest) -> bool:
@@ -48,7 +49,7 @@ def may_use_person(world: World, request: BidRequest) -> bool:
     if gpp and not world.gpp[gpp]:
         return False
     flags = {regs.gdpr if regs is not None else None, regs_ext.gdpr if regs_ext is not None else None} - {None}
-    applies = 1 in flags if flags else country_of(location(world, request)) in EEA
+    applies = 1 in flags if flags else country_of(location(world, request)) in world.gdpr_countries
     consent = None
     if user is not None:
         consent = user.consent or (user.ext.consent if user.ext is not None else None)
@@ -60,11 +61,11 @@ def has_agent(request: BidRequest) -> bool:
 
 
 def addresses(request: BidRequest) -> list[str]:
-    """The IPv4 address; the IPv6 one if there is no other."""
+    """Whichever are given."""
     device = request.device
     if device is None:
         return []
-    return [address for address in (device.ip or device.ipv6,) if address]
+    return [address for address in (device.ip, device.ipv6) if address]
 
 
 def known_network(address: str, person: bool) -> list[IPv4Network | IPv6Network]:

@@ -20,11 +20,10 @@ from campaign_express.bidding.impression import (
     video_placement,
 )
 from campaign_express.bidding.model import Exchange, Inventory
-from campaign_express.bidding.privacy import PrivacyPolicy
 from campaign_express.openrtb.codec import decode_request
 from campaign_express.openrtb.request import BidRequest, Imp
 from campaign_express.ports import DeviceFacts, GeoFacts
-from tests.support.bidders import WALL_MS, FixedFacts
+from tests.support.bidders import POLICY, WALL_MS, FixedFacts
 
 RATES = parse_rates(b'{"base": "USD", "date": "2026-06-30", "rates": {"EUR": 0.8, "JPY": 160}}')
 BOSTON = GeoFacts("USA", "MA", "Boston", "506", 42.361, -71.057, -240)
@@ -44,7 +43,7 @@ def context(
 ) -> Context:
     """`fields` are the request's; `by_address` and `by_agent`: what its address and user agent, if any, tell."""
     facts = FixedFacts(by_agent, by_address)
-    return build_context(decoded(**fields), exchange or Exchange(name="x"), facts, PrivacyPolicy(), wall_ms)
+    return build_context(decoded(**fields), exchange or Exchange(name="x"), facts, POLICY, wall_ms)
 
 
 def imp(**fields: Any) -> Imp:
@@ -138,6 +137,18 @@ def test_the_address_tells_the_place_where_no_country_was_sent() -> None:
     assert place(context(device={"ip": "203.0.113.7", "geo": {"city": "Nowhere", "lat": 1.0}})) == from_address
     assert place(context(device={"ip": "203.0.113.7", "geo": {"country": "??"}})) == from_address
     assert place(context(device={"geo": {"city": "Fresno"}})) == ("", "", "fresno", "", None, None)
+
+
+def test_the_second_address_tells_the_place_where_the_first_does_not() -> None:
+    class SixOnly(FixedFacts):
+        def geo(self, ip: str) -> GeoFacts:
+            return BOSTON if ":" in ip else GeoFacts()
+
+    def city(**device: str) -> str:
+        return build_context(decoded(device=device), Exchange(name="x"), SixOnly(), POLICY, WALL_MS).city
+
+    assert city(ip="10.0.0.1", ipv6="2001:db8::1") == "boston"
+    assert city(ip="10.0.0.1") == ""
 
 
 def test_a_sent_country_is_not_mixed_with_the_address_s_place() -> None:
@@ -262,13 +273,38 @@ def test_without_consent_nothing_is_left_of_the_person(signal: dict[str, Any]) -
     found = context(**PERSON, **signal)
     assert (found.user_id, found.segments, found.eid_sources) == ("", (), ())
     assert (found.ip, found.lat, found.lon) == ("203.0.113.0", 42.4, -71.1)
-    assert found.country == "USA"
 
 
-def test_ipv6_addresses_are_cut_to_48_bits_without_consent() -> None:
-    device = {"ipv6": "2001:db8:1:2::3", "lmt": 1}
-    assert context(device=device).ip == "2001:db8:1::"
-    assert context(device={"ip": "nonsense", "lmt": 1}).ip == ""
+def test_without_consent_nothing_finer_than_a_region_is_left_of_the_place() -> None:
+    here = {
+        "country": "USA",
+        "region": "MA",
+        "city": "Boston",
+        "metro": "506",
+        "zip": "02108",
+        "lat": 42.361,
+        "lon": -71.057,
+    }
+    coarse = ("USA", "MA", "", "506", 42.4, -71.1)
+    assert place(context(device={"geo": here, "lmt": 1})) == coarse
+    assert place(context(user={"geo": here}, device={"lmt": 1})) == coarse
+    looked_up = context(device={"ip": "203.0.113.77", "lmt": 1})
+    assert place(looked_up) == coarse, "what an address tells is cut as well"
+    for found in (context(device={"geo": here, "lmt": 1}), looked_up):
+        assert not any("boston" in str(getattr(found, name)).lower() for name in Context.__slots__ if name != "request")
+
+
+def test_addresses_of_either_kind_are_cut_without_consent() -> None:
+    both = {"ip": "203.0.113.77", "ipv6": "2001:db8:1:2::3"}
+    for device, ip, ipv6 in (
+        (both, "203.0.113.77", "2001:db8:1:2::3"),
+        ({**both, "lmt": 1}, "203.0.113.0", "2001:db8:1::"),
+        ({"ipv6": "2001:db8:1:2::3", "lmt": 1}, "", "2001:db8:1::"),
+        ({"ip": "2001:db8:1:2::3", "lmt": 1}, "2001:db8:1::", ""),
+        ({"ip": "nonsense", "lmt": 1}, "", ""),
+    ):
+        found = context(device=device)
+        assert (found.ip, found.ipv6) == (ip, ipv6)
 
 
 # ------------------------------------------------------------------ time

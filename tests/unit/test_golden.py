@@ -19,7 +19,7 @@ from campaign_express.bidding.privacy import PrivacyPolicy
 from campaign_express.openrtb.nobid import BY_INDEX
 from campaign_express.openrtb.notices import NoticeSigner
 from tests.conftest import ROOT
-from tests.support.bidders import ConstantScorer, FixedFacts, answer
+from tests.support.bidders import POLICY, ConstantScorer, FixedFacts, answer
 
 GOLDEN = ROOT / "tests" / "golden"
 NOON_MS = int(datetime(2026, 7, 1, 12, 0, tzinfo=UTC).timestamp() * 1000)
@@ -38,7 +38,7 @@ def golden_bidder() -> Bidder:
         rates=load_rates(GOLDEN / "rates.json"),
         scorer=ConstantScorer(pctr=1 / 64, pcvr=1 / 8),
         enricher=FixedFacts(),
-        privacy=PrivacyPolicy(vendor_id=8),
+        privacy=PrivacyPolicy(8, POLICY.gdpr_countries),
         signer=NoticeSigner([("k1", bytes(range(32)))], "https://bid.example"),
         max_candidates=256,
         max_decompressed_bytes=1 << 20,

@@ -7,10 +7,9 @@ import msgspec
 from campaign_express.bidding.bitmaps import Memo
 from campaign_express.bidding.model import Inventory, Match, Targeting
 from campaign_express.bidding.pipeline import MAX_OFFERS
-from campaign_express.bidding.privacy import PrivacyPolicy
 from campaign_express.bidding.privacy import consent as consent_module
 from campaign_express.openrtb.codec import decode_request
-from tests.support.bidders import FixedFacts, answer, bidder, bids, campaign, imp, native, reason, request
+from tests.support.bidders import POLICY, FixedFacts, answer, bidder, bids, campaign, imp, native, reason, request
 
 
 def test_impressions_beyond_the_limit_get_no_bid() -> None:
@@ -64,14 +63,14 @@ def test_endless_consent_strings_are_cut_before_they_are_remembered() -> None:
         regs={"gdpr": 1, "gpp": "D" * 100_000, "us_privacy": "1" * 100_000, "gpp_sid": list(range(5000))},
     )
     decoded = decode_request(msgspec.json.encode(body))
-    long = consent_module.assess(decoded, "DEU", PrivacyPolicy())
+    long = consent_module.assess(decoded, "DEU", POLICY)
     assert long.contextual
     assert len(long.query) < 4 * consent_module.MAX_STRING * 3
     same = request(
         user={"id": "u", "consent": "C" * 100_001},
         regs={"gdpr": 1, "gpp": "D" * 100_001, "us_privacy": "1" * 100_001, "gpp_sid": list(range(5001))},
     )
-    assert consent_module.assess(decode_request(msgspec.json.encode(same)), "DEU", PrivacyPolicy()) == long
+    assert consent_module.assess(decode_request(msgspec.json.encode(same)), "DEU", POLICY) == long
     assert consent_module._judge.cache_info().currsize == 1
 
 

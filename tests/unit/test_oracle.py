@@ -23,7 +23,7 @@ from campaign_express.bidding.bitmaps import bits
 from campaign_express.bidding.context import build_context
 from campaign_express.bidding.model import Catalog, Media, Targeting
 from campaign_express.bidding.pipeline import Decision, Offer
-from campaign_express.bidding.privacy import PrivacyPolicy
+from campaign_express.bidding.privacy import PrivacyPolicy, gdpr_countries
 from campaign_express.frames import PROTOBUF, Answer
 from campaign_express.openrtb.codec import decode_request
 from campaign_express.openrtb.nobid import BY_INDEX, NoBidReason
@@ -98,7 +98,7 @@ def bidder_of(worlds: list[World], catalog: Catalog | None = None, by_request: b
         rates=RATES,
         scorer=scorer,
         enricher=FixedFacts(world.device, world.geo),
-        privacy=PrivacyPolicy(VENDOR, "eea"),
+        privacy=PrivacyPolicy(VENDOR, gdpr_countries(world.gdpr_when_absent)),
         signer=NoticeSigner([("k1", bytes(range(32)))], "https://bid.example"),
         max_candidates=1000,
         max_decompressed_bytes=1 << 20,

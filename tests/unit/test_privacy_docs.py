@@ -9,12 +9,13 @@ import msgspec
 import pytest
 from consent_strings import NOT_ALLOWED, REQUIRE_CONSENT, REQUIRE_LEGITIMATE_INTEREST, tc_string, vendors
 
-from campaign_express.bidding.privacy import PrivacyPolicy, assess
+from campaign_express.bidding.privacy import PrivacyPolicy, assess, gdpr_countries
+from campaign_express.config import Settings
 from campaign_express.openrtb.iso3166 import country_alpha3
 from campaign_express.openrtb.request import BidRequest
 
 DOC = Path(__file__).resolve().parents[2] / "docs" / "privacy.md"
-POLICY = PrivacyPolicy(vendor_id=8, gdpr_when_absent="eea")
+POLICY = PrivacyPolicy(vendor_id=8, gdpr_countries=gdpr_countries(Settings().gdpr_when_absent))
 KINDS = {
     "not allowed": NOT_ALLOWED,
     "require consent": REQUIRE_CONSENT,
@@ -46,7 +47,7 @@ def allowed(yes_no: str) -> bool:
 def test_signal(row: list[str]) -> None:
     _, fragment, identify, personalise, measure, reason = row
     decoded = request(json.loads(fragment.strip("`")))
-    country = decoded.device.geo.country if decoded.device and decoded.device.geo else ""
+    country = decoded.device.geo.country if decoded.device and decoded.device.geo else "USA"
     consent = assess(decoded, country_alpha3(country), POLICY)
     assert (consent.identify, consent.personalise, consent.measure, consent.reason) == (
         allowed(identify),
@@ -56,6 +57,15 @@ def test_signal(row: list[str]) -> None:
     )
     assert consent.contextual == (not (consent.identify and consent.personalise))
     assert bool(consent.reason) == consent.contextual
+
+
+@pytest.mark.parametrize("row", rows("`gdpr_when_absent`"), ids=lambda row: f"{row[1]} {row[2]}")
+def test_region(row: list[str]) -> None:
+    table, countries, verdict = row
+    found = gdpr_countries(table.strip("`"))
+    for country in countries.split():
+        code = "" if country == "unknown" else country_alpha3(country)
+        assert (code in found) == {"applies": True, "does not apply": False}[verdict], country
 
 
 @pytest.mark.parametrize("as_ranges", [False, True], ids=["bitfield", "ranges"])
@@ -86,5 +96,7 @@ def test_tc_string(row: list[str], as_ranges: bool) -> None:
         consent.measure,
     )
     # A restriction or consent of other vendors is none of ours.
-    other = assess(request({"regs": {"gdpr": 1}, "user": {"consent": text}}), "DEU", PrivacyPolicy(31, "eea"))
+    other = assess(
+        request({"regs": {"gdpr": 1}, "user": {"consent": text}}), "DEU", PrivacyPolicy(31, POLICY.gdpr_countries)
+    )
     assert not any((other.identify, other.personalise, other.measure))

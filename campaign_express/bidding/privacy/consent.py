@@ -15,7 +15,6 @@ from campaign_express.bidding.privacy import tcf
 from campaign_express.bidding.privacy.bits import MalformedSignal
 from campaign_express.bidding.privacy.gpp import judge_gpp
 from campaign_express.bidding.privacy.us_privacy import us_privacy_objection
-from campaign_express.openrtb.iso3166 import EEA_UK_CH
 from campaign_express.openrtb.request import BidRequest, Regs
 
 # Longer strings are no consent (the longest TC string with every vendor and segment is about 1,500 characters), and
@@ -32,12 +31,12 @@ _LIMITS = ((_COPPA, "coppa"), (_LMT, "lmt"), (_DNT, "dnt"), (_GPC, "gpc"))
 class PrivacyPolicy:
     """The operator's side. `vendor_id`: our IAB Global Vendor List id, 0 for none.
 
-    `gdpr_when_absent`: what a request without any `gdpr` flag means: "never" (it does not apply), "eea" (it applies in
-    `iso3166.EEA_UK_CH`, an unknown country not being there) or "always".
+    `gdpr_countries`: where a request without any `gdpr` flag is under the GDPR, alpha-3; "" among them: where no
+    country is known. See `regions.gdpr_countries`.
     """
 
-    vendor_id: int = 0
-    gdpr_when_absent: str = "eea"
+    vendor_id: int
+    gdpr_countries: frozenset[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +77,7 @@ def assess(request: BidRequest, country: str, policy: PrivacyPolicy) -> Consent:
         tc_string = user.consent or ""
         if not tc_string and user.ext is not None:
             tc_string = user.ext.consent or ""
-    when_absent = policy.gdpr_when_absent
-    assumed = when_absent == "always" or (when_absent == "eea" and country in EEA_UK_CH)
+    assumed = country in policy.gdpr_countries
     if regs is None:
         if not limits and not tc_string:
             return _GDPR_ASSUMED if assumed else UNRESTRICTED
