@@ -109,13 +109,13 @@ class Lines:
     def __init__(self, catalog: Catalog) -> None:
         advertisers = {a.id: a for a in catalog.advertisers}
         self.lines: list[Line] = []
-        self._campaigns: list[tuple[Campaign, Advertiser, int, int]] = []  # with its first line and their number
+        self.spans: list[tuple[Campaign, Advertiser, int, int]] = []  # each with its first line and their number
         for campaign in sorted(catalog.campaigns, key=lambda c: (-c.max_bid, c.id)):
             advertiser = advertisers[campaign.advertiser]
             first = len(self.lines)
             for creative in sorted(campaign.creatives, key=lambda c: c.id):
                 self.lines.append(Line(len(self.lines), campaign, creative, advertiser))
-            self._campaigns.append((campaign, advertiser, first, len(self.lines) - first))
+            self.spans.append((campaign, advertiser, first, len(self.lines) - first))
         self.count = len(self.lines)
         self.everything = (1 << self.count) - 1
 
@@ -129,7 +129,7 @@ class Lines:
     @property
     def campaigns(self) -> Iterator[tuple[Campaign, Advertiser, int]]:
         """Every campaign with the mask of its lines, made on the way: one for each would be as large as all indexes."""
-        for campaign, advertiser, first, count in self._campaigns:
+        for campaign, advertiser, first, count in self.spans:
             yield campaign, advertiser, ((1 << count) - 1) << first
 
     def rules(self, of: Callable[[Campaign], tuple[Iterable[V], Iterable[V]]]) -> Rules[V]:

@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).resolve().parents[2] / "campaign_express"
 # Layer → what of the package it may import. `ports`, `errors`, `frames` and `config` hold only types and settings.
 MAY: dict[str, set[str]] = {
     "openrtb": {"openrtb", "errors"},
-    "bidding": {"openrtb", "bidding", "ports", "errors"},
+    "bidding": {"openrtb", "bidding", "ports", "errors", "control"},
     "ports": {"openrtb", "bidding", "events"},
     "events": set(),
     "control": set(),
@@ -21,7 +21,7 @@ MAY: dict[str, set[str]] = {
     "treasury": {"openrtb", "bidding", "ports", "errors", "adapters", "config", "events", "control", "clock", "treasury"},
     "exchange": {"openrtb", "bidding", "errors", "clock", "exchange", "loadgen"},
     "learning": {"openrtb", "bidding", "ports", "errors", "adapters", "learning", "config"},
-    "bidder": {"openrtb", "bidding", "ports", "errors", "frames"},
+    "bidder": {"openrtb", "bidding", "ports", "errors", "frames", "control", "events"},
     "bootstrap": {
         *("openrtb", "bidding", "ports", "errors", "frames", "config", "adapters", "bidder"),
         *("clock", "control", "events"),
