@@ -129,7 +129,7 @@ def _scored(pipeline: Pipeline, offers: list[Offer]) -> dict[int, list[dict[str,
                     "price": float(priced.value[i]) / MICROS,
                     "floor": offer.floor / MICROS,
                     "rank": rank,
-                    "below_floor": bool(priced.bid[i] < 0),
+                    "below_floor": bool(priced.value[i] < (offer.floor or 1)),
                 }
             )
         if len(order) < offer.mask.bit_count():
