@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Hashable
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Generic
+from operator import attrgetter
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from campaign_express.bidding.bitmaps import ManyValues, Memo, OneValue, V
@@ -22,23 +22,6 @@ from campaign_express.bidding.model import Campaign, IntMatch, Inventory, Match,
 from campaign_express.openrtb.iso3166 import country_alpha3
 
 Allow = Callable[[Context], int]
-
-
-@dataclass(frozen=True, slots=True)
-class Lookup(Generic[V]):
-    """A rule on a fact with one value: the mask for `attribute` of the context is `allow.get(value, default)`.
-
-    Called like any other rule; `Matcher` does the look-ups of many such rules in one loop, without a call for each.
-    """
-
-    attribute: str
-    allow: dict[V, int]
-    default: int
-
-    def __call__(self, c: Context) -> int:
-        return self.allow.get(getattr(c, self.attribute), self.default)
-
-
 Builder = Callable[[Lines], Allow | None]
 
 
@@ -52,12 +35,19 @@ def spelled(field: str, spell: Callable[[Any], V]) -> Callable[[Campaign], tuple
     return rule
 
 
+def _look_up(attribute: str, index: OneValue[Any]) -> Allow | None:
+    """A rule on the fact that is `attribute` of the context."""
+    if not index.used:
+        return None
+    get, default, fact = index.allow.get, index.default, attrgetter(attribute)
+    return lambda c: get(fact(c), default)
+
+
 def _one(field: str, spell: Callable[[Any], Hashable] = str.lower) -> Builder:
     """A rule on a fact with one value: `field` is its name in Targeting and in the context."""
 
     def build(lines: Lines) -> Allow | None:
-        index = OneValue(lines.everything, lines.rules(spelled(field, spell)))
-        return Lookup(field, index.allow, index.default) if index.used else None
+        return _look_up(field, OneValue(lines.everything, lines.rules(spelled(field, spell))))
 
     return build
 
@@ -94,7 +84,7 @@ keyword = _many("keyword", lambda c: c.keywords, str.lower)
 
 def inventory(lines: Lines) -> Allow | None:
     index: OneValue[Inventory] = OneValue(lines.everything, lines.rules(lambda c: (c.targeting.inventory, ())))
-    return Lookup("inventory", index.allow, index.default) if index.used else None
+    return _look_up("inventory", index)
 
 
 def domain(lines: Lines) -> Allow | None:
