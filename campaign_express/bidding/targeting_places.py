@@ -151,12 +151,16 @@ class _Networks:
 def ip_range(lines: Lines) -> Allow | None:
     v4, v6 = _Networks(32, IPV4_KEPT), _Networks(128, IPV6_KEPT)
     restricted = 0
+    octets: set[str] = set()  # with which addresses of the IPv4 networks begin
     for campaign, _, mask in lines.campaigns:
         match = campaign.targeting.ip
         for side, cidrs in enumerate((match.include, match.exclude)):
             for cidr in cidrs:
                 network = ipaddress.ip_network(cidr, strict=False)
                 (v4 if network.version == 4 else v6).add(network, mask, side)
+                if network.version == 4:
+                    first, last = network.network_address.packed[0], network.broadcast_address.packed[0]
+                    octets.update(str(octet) for octet in range(first, last + 1))
         if match.include:
             restricted |= mask
     if not v4.tables and not v6.tables:
@@ -166,11 +170,14 @@ def ip_range(lines: Lines) -> Allow | None:
     def allow(c: Context) -> int:
         include = exclude = 0
         for ip in (c.ip, c.ipv6):  # a device with both is in the networks of both
-            version, number = address_number(ip) if ip else (0, 0)
+            # Most addresses begin with an octet of no network: that is told long before they are taken apart.
+            if not ip or (ip.partition(".")[0] not in octets and ":" not in ip and ip[0] != "0"):
+                continue
+            version, number = address_number(ip)
             if version:
                 inside, outside = (v4 if version == 4 else v6).containing(number, c.consent.contextual)
                 include |= inside
                 exclude |= outside
-        return (free | include) & ~exclude
+        return (free | include) & ~exclude if include or exclude else free
 
     return allow

@@ -282,6 +282,8 @@ CASES: list[tuple[NoBidReason, Campaign, dict[str, Any], dict[str, Any]]] = [
         {"device": {"geo": {"country": "USA", "city": "Boston"}}, "regs": {"coppa": 1}},
         {"device": {"geo": {"country": "USA", "city": "Boston"}}},
     ),
+    (NoBidReason.IP_RANGE, wanting(ip=Match(include=("200.0.0.0/6",))), device(ip="203.0.0.1"), device(ip="204.0.0.1")),
+    (NoBidReason.IP_RANGE, wanting(ip=Match(exclude=("203.0.113.0/24",))), {}, device(ip="0203.0.113.5")),
     # Without consent only the first 24 bits of an address are known: it is in no narrower network, whatever its end.
     (
         NoBidReason.IP_RANGE,
