@@ -1,9 +1,9 @@
 """A cell's own HTTP listeners: uvicorn inside the replica's process, on sockets that other cells may share.
 
-How a listener goes without losing a request: answers carry `Connection: close` from the moment of draining; connections
-that the kernel already holds are accepted until there is none, and the socket is closed with no await between, so that
-none can arrive unseen; what was accepted is served; then the listener waits until no connection is left or the window
-ends; last comes uvicorn's own stop. A plain close would reset the connections in the backlog.
+How a listener goes without losing a request: answers carry `Connection: close` from the moment of draining; its socket
+goes to another cell (`handover.py`). Where there is none, connections that the kernel already holds are accepted until
+there is none, and the socket is closed with no await between; a plain close would reset all of them. What was accepted
+is served; then the listener waits until no connection is left or the window ends; last comes uvicorn's own stop.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import contextlib
 import functools
 import logging
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, cast
 
 import uvicorn
@@ -52,11 +52,17 @@ class _Server(uvicorn.Server):
 
 
 class HttpListener:
-    """An ASGI app on a shared port."""
+    """An ASGI app on a shared port. `sockets` are those it accepts from: its own first, then adopted ones."""
 
-    def __init__(self, app: Any, host: str, port: int, *, keep_alive_s: int) -> None:
-        self._socket = shared_socket(host, port)
-        self.port: int = self._socket.getsockname()[1]
+    def __init__(
+        self, app: Any, host: str, port: int, *, keep_alive_s: int, inherited: socket.socket | None = None
+    ) -> None:
+        """`inherited`: a listening socket of that address, in place of a new one."""
+        own = inherited or shared_socket(host, port)
+        own.setblocking(False)
+        self.sockets = [own]
+        self.address: tuple[str, int] = own.getsockname()[:2]
+        self.port = self.address[1]
         self._config = uvicorn.Config(
             app,
             http=BidProtocol if isinstance(app, ExchangeApp) else HttpToolsProtocol,
@@ -81,53 +87,73 @@ class HttpListener:
 
     async def start(self) -> None:
         """Returns when the port listens; raises what uvicorn raises."""
-        self._task = asyncio.get_running_loop().create_task(self._server.serve(sockets=[self._socket]))
+        self._task = asyncio.get_running_loop().create_task(self._server.serve(sockets=self.sockets[:1]))
         while not self._server.started:
             if self._task.done():
                 self._task.result()
                 raise RuntimeError("the listener ended while starting")
             await asyncio.sleep(0.005)
 
-    async def drain(self, window_s: float) -> None:
-        """Stop accepting without losing a connection, and wait for those there are. The app must answer with close."""
+    async def adopt(self, sock: socket.socket) -> None:
+        """Accept from another listener's socket, too."""
+        sock.setblocking(False)
+        server = await asyncio.get_running_loop().create_server(self._protocol(), sock=sock, backlog=BACKLOG)
+        self.sockets.append(sock)
+        self._server.servers.append(server)
+
+    def release(self, sock: socket.socket) -> None:
+        """Let go of one of several sockets, which another process accepts from."""
+        at = self.sockets.index(sock)
+        self._server.servers.pop(at).close()
+        self.sockets.pop(at).close()
+
+    def _protocol(self) -> Callable[[], HttpToolsProtocol]:
+        made = cast(type[HttpToolsProtocol], self._config.http_protocol_class)
+        return functools.partial(made, config=self._config, server_state=self._server.server_state, app_state={})
+
+    async def drain(self, window_s: float, *, handed_over: bool = False) -> None:
+        """Stop accepting without losing a connection, and wait for those there are. The app must answer with close.
+
+        `handed_over`: another process accepts from our sockets, so they are only let go of.
+        """
         if self._task is None:
-            self._socket.close()
+            self._close()
             return
         loop = asyncio.get_running_loop()
-        accepted = self._accept_rest_and_close()
-        protocol = functools.partial(
-            cast(type[HttpToolsProtocol], self._config.http_protocol_class),
-            config=self._config,
-            server_state=self._server.server_state,
-            app_state={},
-        )
+        accepted = [] if handed_over else self._accept_rest()
+        for server in self._server.servers:
+            server.close()
+        self._close()
         for connection in accepted:
             with contextlib.suppress(OSError):
                 connection.setblocking(False)
-                await loop.connect_accepted_socket(protocol, connection)
+                await loop.connect_accepted_socket(self._protocol(), connection)
         end = loop.time() + window_s
         while self.connections and loop.time() < end:  # noqa: ASYNC110  # uvicorn keeps a set and tells nobody
             await asyncio.sleep(0.02)
 
-    def _accept_rest_and_close(self) -> list[socket.socket]:
+    def _accept_rest(self) -> list[socket.socket]:
+        """Connections that the kernel holds. Afterwards our sockets listen no more, whoever else holds them."""
         accepted = []
-        accept, leave, both = self._socket.accept, self._socket.shutdown, socket.SHUT_RDWR
-        try:
-            while True:
-                accepted.append(accept()[0])
-        except OSError:  # BlockingIOError: the backlog is empty
-            # At once, in one system call: what arrives between that error and this is reset. A plain close comes too
-            # late by all that the event loop's server does before it.
-            with contextlib.suppress(OSError):
-                leave(both)
-        for server in self._server.servers:
-            server.close()
-        self._socket.close()
+        for sock in self.sockets:
+            accept, leave, both = sock.accept, sock.shutdown, socket.SHUT_RDWR
+            try:
+                while True:
+                    accepted.append(accept()[0])
+            except OSError:  # BlockingIOError: the backlog is empty
+                # At once, in one system call: what arrives between that error and this is reset. A plain close comes
+                # too late by all that the event loop's server does before it.
+                with contextlib.suppress(OSError):
+                    leave(both)
         return accepted
+
+    def _close(self) -> None:
+        for sock in self.sockets:
+            sock.close()
 
     async def stop(self) -> None:
         """Close idle connections, let running requests end for up to STOP_S, and free everything."""
-        self._socket.close()
+        self._close()
         if self._task is None:
             return
         self._server.should_exit = True

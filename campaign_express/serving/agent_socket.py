@@ -2,7 +2,8 @@
 
 One thread serves one connection; an agent has one gateway, so there is one such thread but for the moment of a
 reconnection. Batches are decided under a lock, one at a time; explanations (asked for by Ray in another thread) run
-beside them.
+beside them. When a reply is sent and no further batch is there yet, the bidder is told so (`idle`): what it has put off
+until nobody waits is done then.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from campaign_express.frames import HEADER, Ask, Reply, Timings
 
 logger = logging.getLogger(__name__)
 
-BUFFER = 1 << 18
+PIECE = 1 << 16  # read at a time: a larger buffer would be mapped anew for every read
 MESSAGE_LIMIT = 1 << 30  # a longer length is not ours
 
 
@@ -28,6 +29,10 @@ class Answering(Protocol):
     """The part of `bidder.Bidder` that an agent uses on the data path."""
 
     catalog_version: int
+
+    def idle(self) -> None:
+        """Nobody waits for an answer just now."""
+        ...
 
     def answer(self, asks: list[Ask], now_ns: int, wall_ms: int) -> Reply: ...
 
@@ -76,17 +81,15 @@ class AgentSocket:
 
     def _serve(self, connection: socket.socket) -> None:
         try:
-            with connection, connection.makefile("rb", buffering=BUFFER) as stream:
+            with connection:
+                stream = _Stream(connection)
                 with self._lock:  # a bidder that hangs greets nobody, so that no gateway counts on it
                     greeting = Reply([], Timings(), self.bidder.catalog_version)
                 _send(connection, greeting)
-                while header := stream.read(HEADER.size):
-                    if len(header) < HEADER.size or (size := HEADER.unpack(header)[0]) > MESSAGE_LIMIT:
-                        return
-                    payload = stream.read(size)
-                    if len(payload) < size:
-                        return
+                while (payload := stream.message()) is not None:
                     _send(connection, self._reply(frames.decode_batch(payload).asks))
+                    if not stream.more():
+                        self._idle()
         except OSError:
             pass  # the gateway has gone; the next one connects anew
         except Exception:
@@ -108,6 +111,50 @@ class AgentSocket:
             if self.failures & (self.failures - 1) == 0:  # 1st, 2nd, 4th, ...: a storm must not fill the log
                 logger.exception("deciding a batch failed", extra={"failures": self.failures})
             return Reply([], Timings(), bidder.catalog_version)
+
+    def _idle(self) -> None:
+        try:
+            with self._lock:
+                self.bidder.idle()
+        except Exception:
+            self.failures += 1
+            logger.exception("what was put off has failed")
+
+
+class _Stream:
+    """Messages from a connection, and whether another one is there already."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self._read = bytearray()
+
+    def message(self) -> bytes | None:
+        """The next message; None at the end, or where a length is not one of ours."""
+        if not self._fill(HEADER.size):
+            return None
+        size = HEADER.unpack_from(self._read)[0]
+        if size > MESSAGE_LIMIT or not self._fill(HEADER.size + size):
+            return None
+        payload = bytes(memoryview(self._read)[HEADER.size : HEADER.size + size])
+        del self._read[: HEADER.size + size]
+        return payload
+
+    def more(self) -> bool:
+        """Whether something of a further message has arrived."""
+        if self._read:
+            return True
+        try:
+            return bool(self._connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+        except BlockingIOError:
+            return False
+
+    def _fill(self, size: int) -> bool:
+        while len(self._read) < size:
+            piece = self._connection.recv(PIECE)
+            if not piece:
+                return False
+            self._read += piece
+        return True
 
 
 def _send(connection: socket.socket, reply: Reply) -> None:

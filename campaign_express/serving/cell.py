@@ -24,6 +24,8 @@ from campaign_express.config import Settings
 from campaign_express.errors import CampaignExpressError, ConfigError, Unavailable
 from campaign_express.gateway.batching import AgentPool
 from campaign_express.gateway.grpc import GrpcListener
+from campaign_express.gateway.handover import SUFFIX as HANDOVER_SUFFIX
+from campaign_express.gateway.handover import Handover, find_spare
 from campaign_express.gateway.http import ExchangeApp
 from campaign_express.gateway.limits import RateLimits
 from campaign_express.gateway.listeners import HttpListener
@@ -99,6 +101,7 @@ class Cell:
             connection_max_answers=settings.connection_max_answers,
         )
         self._http: HttpListener | None = None
+        self._handover: Handover | None = None
         self._grpc: GrpcListener | None = None
         self._metrics: HttpListener | None = None
         self._node = NodeMetrics(self.meters, self._directory, self._refresh)
@@ -136,24 +139,35 @@ class Cell:
 
     async def _start_listeners(self) -> None:
         s = self.settings
-        self._http = HttpListener(
-            self.exchange_app,
-            s.host,
-            s.http_port,
-            keep_alive_s=s.keep_alive_s,
-        )
         self._grpc = GrpcListener(self.pool, self.meters, s.host, s.grpc_port, max_body_bytes=s.max_body_bytes)
         self._metrics = HttpListener(self._node, s.host, s.metrics_port, keep_alive_s=s.keep_alive_s)
         await self._node.start()
         await self._metrics.start()
         await self._grpc.start()
+        spare = await find_spare(self._directory, (s.host, s.http_port))
+        self._http = HttpListener(
+            self.exchange_app,
+            s.host,
+            s.http_port,
+            keep_alive_s=s.keep_alive_s,
+            inherited=spare.socket if spare is not None else None,
+        )
+        self._handover = Handover(self._http, self._directory / f"{self.id}{HANDOVER_SUFFIX}")
         await self._http.start()
+        if spare is not None:
+            spare.served()
+        await self._handover.start()
 
     async def drain(self) -> None:
         """End without losing a request that has reached us, and leave no process, port or file behind."""
         window = self.settings.drain_window_s
         self.exchange_app.draining = True
-        leaving = [listener.drain(window) for listener in (self._http, self._grpc) if listener is not None]
+        leaving = []
+        if self._http is not None:
+            handed_over = await self._handover.leave() if self._handover is not None else False
+            leaving.append(self._http.drain(window, handed_over=handed_over))
+        if self._grpc is not None:
+            leaving.append(self._grpc.drain(window))
         for result in await asyncio.gather(*leaving, return_exceptions=True):
             if isinstance(result, BaseException):
                 logger.error("a listener did not drain cleanly", exc_info=result)
