@@ -81,6 +81,17 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     notice_base_url: str = "http://127.0.0.1:8080"
     notice_keys: Secret = Secret("")  # "id:hex,id:hex", the first signs; embedded start makes one
     notice_lateness_s: Positive = 600  # how long after its bid's `exp` a notice may come and still find its reservation
+    notice_url_life_s: Positive = 172_800  # after its bid a notice URL is expired
+    price_keys: Secret = Secret("")  # "exchange=hex:hex,...": encryption and integrity key of encrypted prices
+    click_window_s: Positive = 2_592_000  # a conversion is due to a click this long ago, at most
+    view_window_s: Positive = 86_400  # likewise to a view
+    # Events.
+    publish_patience_ms: Positive = 50  # what JetStream has not acknowledged by then goes to the local spool
+    spool_max_bytes: Positive = 1_073_741_824  # of one cell, in data_dir/spool; beyond it notices are refused
+    stream_replicas: Annotated[int, Meta(ge=1, le=5)] = 1
+    stream_max_age_s: Annotated[int, Meta(ge=0)] = 7_776_000  # 0: keep events for ever
+    stream_max_bytes: Annotated[int, Meta(ge=0)] = 0  # 0: no limit but the disk
+    stream_duplicate_window_s: Positive = 600
     # Time. Only for simulations: REAL_MS:START_MS:SPEED, see clock.py.
     simulated_clock: str = ""
     # Operator's app.

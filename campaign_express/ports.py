@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -144,9 +145,61 @@ class Purse(Protocol):
         ...
 
 
+class Kept(StrEnum):
+    """Where an event is durable."""
+
+    PUBLISHED = "published"  # acknowledged by JetStream
+    DUPLICATE = "duplicate"  # likewise, and it was there before
+    SPOOLED = "spooled"  # fsynced here, and goes to JetStream later
+
+
 class EventSink(Protocol):
     """Where money events go."""
 
-    async def publish(self, event: MoneyEvent) -> None:
-        """Returns when the event is durable: acknowledged by JetStream, or fsynced in the local spool."""
+    async def publish(self, event: MoneyEvent) -> Kept:
+        """Returns when the event is durable. Raises Unavailable when it can be made so nowhere."""
+        ...
+
+
+class Touch(Struct, frozen=True, array_like=True, gc=False):
+    """A click or a view that a later conversion may be due to; the names are those of `MoneyEvent`."""
+
+    kind: str  # click, impression
+    bid_key: str
+    exchange: str
+    auction: str
+    imp: str
+    bid: str
+    advertiser: str
+    campaign: str
+    creative: str
+    authorised_micros: int
+    lease: int
+    bid_ms: int
+    touched_ms: int  # when the notice came
+    user: str
+    test: bool
+
+
+class TouchStore(Protocol):
+    """Recent clicks and views, each kept as long as its attribution window."""
+
+    def record(self, touch: Touch) -> None:
+        """Queued; never raises. A view counts only where it has a user."""
+        ...
+
+    async def find(self, advertiser: str, click_id: str, user: str) -> list[Touch]:
+        """What is known under a click id (`bid_key`) and of a user, either of which may be "". Raises Unavailable."""
+        ...
+
+
+class IdentityStore(Protocol):
+    """Which ids are one person's."""
+
+    async def link(self, ids: list[str]) -> str:
+        """Make these ids (`kind:value`) one person's; returns the canonical id. Raises Unavailable."""
+        ...
+
+    async def find(self, ids: list[str]) -> str:
+        """The canonical id of the first that is known, "" for a stranger. Raises Unavailable."""
         ...

@@ -57,7 +57,8 @@ _MACROS = {
     "click": {},
 }
 _MACRO_NAMES = frozenset(name for names in _MACROS.values() for name in names) | {"price"}
-_PATHS = {f"/v1/{kind}": kind for kind in _MACROS}
+_ENDS = {"win": "win", "billing": "billing", "loss": "loss", "impression": "imp", "click": "click"}  # of URLs' paths
+KINDS = {f"/v1/{end}": kind for kind, end in _ENDS.items()}
 _BY_PAGE = frozenset({"impression", "click"})
 _LANDING = b"landing\n"  # every notice begins with "v=", so no message means two things
 
@@ -222,7 +223,7 @@ class NoticeSigner:
         self._keys = {name: _key(name, secret) for name, secret in keys}
         self._first = self._keys[keys[0][0]]
         self._sign = self._first.hexdigest
-        self._urls = [f"{base_url}/v1/{kind}?" for kind in ("win", "billing", "loss", "impression", "click")]
+        self._urls = [f"{base_url}/v1/{end}?" for end in _ENDS.values()]
         self._wanted: dict[str, _Wanted] = {}
 
     def urls(
@@ -282,7 +283,7 @@ class NoticeSigner:
 
         Raises InvalidRequest, rule `notice-signature`, unless every signed byte is as we wrote it.
         """
-        kind = _PATHS.get(path)
+        kind = KINDS.get(path)
         if kind is None:
             _refuse("not a notice")
         if len(query) > MAX_QUERY or not query.isascii():

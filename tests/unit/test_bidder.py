@@ -47,7 +47,7 @@ def test_a_bid_is_a_whole_response() -> None:
     assert bid["nurl"].startswith("https://bid.example/v1/win?")
     assert "${AUCTION_PRICE}" in bid["burl"]
     assert "${AUCTION_LOSS}" in bid["lurl"]
-    assert "https://bid.example/v1/impression?" in bid["adm"]
+    assert "https://bid.example/v1/imp?" in bid["adm"]
 
 
 def test_notice_urls_verify_and_say_what_was_bid() -> None:

@@ -138,9 +138,9 @@ def test_a_page_cannot_make_a_win_of_its_impression_nor_the_other_way_round() ->
     urls = make()
     for page in (urls.impression, urls.click):
         for kind in ("win", "billing", "loss"):
-            refused(page.replace("/v1/impression", f"/v1/{kind}").replace("/v1/click", f"/v1/{kind}"))
+            refused(page.replace("/v1/imp", f"/v1/{kind}").replace("/v1/click", f"/v1/{kind}"))
     assert urls.nurl is not None
-    refused(urls.nurl.replace("/v1/win", "/v1/impression"))
+    refused(urls.nurl.replace("/v1/win", "/v1/imp"))
     assert urls.serving_id not in urls.nurl
 
 

@@ -85,17 +85,17 @@ def test_every_markup_is_what_its_slot_can_show(real: list[tuple[dict[str, Any],
             assert "banner" in imp
             links = [link.replace("&amp;", "&") for link in _link.findall(bid["adm"])]
             assert any(link.startswith(f"{BASE}/v1/click?") for link in links), bid["adm"]
-            assert any(link.startswith(f"{BASE}/v1/impression?") for link in links), bid["adm"]
+            assert any(link.startswith(f"{BASE}/v1/imp?") for link in links), bid["adm"]
         elif media == NATIVE:
             native = check_native(bid["adm"], imp["native"]["request"])
             assert native["link"]["url"].startswith(f"{BASE}/v1/click?")
-            assert impression_of(native).startswith(f"{BASE}/v1/impression?")
+            assert impression_of(native).startswith(f"{BASE}/v1/imp?")
         else:
             vast = check_vast(bid["adm"])
             offered = imp["audio" if media == AUDIO else "video"]
             assert vast.media["type"].startswith("audio/" if media == AUDIO else "video/")
             assert vast.click.startswith(f"{BASE}/v1/click?")
-            assert all(url.startswith(f"{BASE}/v1/impression?") for url in vast.impressions)
+            assert all(url.startswith(f"{BASE}/v1/imp?") for url in vast.impressions)
             accepted = {SAME.get(mime, mime) for mime in offered.get("mimes") or ()}
             assert not accepted or SAME.get(vast.media["type"], vast.media["type"]) in accepted
             assert offered.get("minduration", 0) <= vast.duration <= offered.get("maxduration", 10**6)
