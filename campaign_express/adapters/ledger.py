@@ -31,7 +31,9 @@ class Grant(NamedTuple):
     campaign: str
     lease: int
     micros: int  # 0: nothing
-    refused: str = ""  # why nothing: "spent", "reconcile" (fence), "closed" (not open yet), "ended", "frozen" (no replica)
+    refused: str = (
+        ""  # why nothing: "spent", "reconcile" (fence), "closed" (not open yet), "ended", "frozen" (no replica)
+    )
 
 
 class Order(NamedTuple):

@@ -20,15 +20,11 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from campaign_express.bidding.model import Advertiser, Budget, Campaign, Catalog
+from campaign_express.bidding.money import impression_cost
 from campaign_express.errors import ConfigError
 
 HEADROOM = 0.005  # share of a budget that is never lent, for what comes after its reservation was given up
 QUARTER_S = 900
-
-
-def impression_micros(cpm_micros: int) -> int:
-    """The most that one impression at this CPM may cost, micros: a thousandth, rounded up."""
-    return -(-cpm_micros // 1000)
 
 
 class LeaseClock:
@@ -147,9 +143,9 @@ class CampaignAccount(NamedTuple):
 
 
 class Accounts:
-    """All campaigns of a catalogue with their scopes. `former` keeps the time zones of campaigns that are gone:
+    """All campaigns of a catalogue with their scopes.
 
-    a notice may come for one after it was taken out of the catalogue.
+    `former` keeps the time zones of campaigns that are gone: a notice may come for one after that.
     """
 
     def __init__(self, catalog: Catalog, headroom: float = HEADROOM, former: Accounts | None = None) -> None:
@@ -211,7 +207,7 @@ def _account(campaign: Campaign, advertiser: Advertiser, headroom: float) -> Cam
         limits=limits(campaign.budget, headroom),
         account_limits=limits(advertiser.budget, headroom),
         limited=campaign.budget.limited or advertiser.budget.limited,
-        cost_micros=impression_micros(campaign.max_bid),
+        cost_micros=impression_cost(campaign.max_bid),
     )
 
 

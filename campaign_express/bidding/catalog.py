@@ -19,7 +19,7 @@ import yaml
 
 from campaign_express.bidding import catalog_rules, creative_rules, targeting_rules
 from campaign_express.bidding.documents import DocumentError, read_document
-from campaign_express.bidding.model import Advertiser, Campaign, Catalog, Creative, Exchanges
+from campaign_express.bidding.model import Advertiser, Budget, Campaign, Catalog, Creative, Exchanges
 from campaign_express.bidding.money import MICROS, usd_to_micros
 from campaign_express.bidding.shape import convert, join, show
 from campaign_express.errors import CatalogError
@@ -32,6 +32,8 @@ MAX_CREATIVES = 500  # of one campaign
 _TITLE = "The catalogue is refused, and the last good one stays:"
 # Names the layout of the encoded form. A change that older agents cannot read gets a new number, so that they say so.
 _MAGIC = b"campaign-express-catalogue/1\n"
+
+_BUDGET_KEYS = frozenset(Budget.__struct_fields__)
 
 Item = TypeVar("Item")
 
@@ -113,6 +115,8 @@ def _items(
 
 
 def _advertiser(raw: Any, title: str, known: _Known, found: list[tuple[str, str]]) -> Advertiser | None:
+    if isinstance(raw, Mapping) and isinstance(raw.get("budget"), Mapping):
+        raw = {**raw, "budget": _budget(raw["budget"], found)}
     advertiser = convert(Advertiser, raw, "", found)
     if advertiser is not None:
         found += catalog_rules.advertiser_problems(advertiser)
@@ -177,6 +181,8 @@ def _with_units(raw: Mapping[str, Any], found: list[tuple[str, str]]) -> dict[st
         made["max_bid"] = _amount(made["max_bid"], "max_bid", found)
     if isinstance(goal := made.get("goal"), Mapping) and "bid" in goal:
         made["goal"] = {**goal, "bid": _amount(goal["bid"], "goal.bid", found)}
+    if isinstance(budget := made.get("budget"), Mapping):
+        made["budget"] = _budget(budget, found)
     if isinstance(flight := made.get("flight"), Mapping):
         zone = made.get("time_zone", "UTC")
         zone = zone if isinstance(zone, str) and catalog_rules.known_time_zone(zone) else "UTC"
@@ -184,6 +190,17 @@ def _with_units(raw: Mapping[str, Any], found: list[tuple[str, str]]) -> dict[st
             key: _moment(value, f"flight.{key}", zone, key == "end", found) if key in ("start", "end") else value
             for key, value in flight.items()
         }
+    return made
+
+
+def _budget(raw: Mapping[str, Any], found: list[tuple[str, str]]) -> dict[str, Any]:
+    """A budget with its amounts in micros; null stays, and means no limit. After a problem there is none either."""
+    made = dict(raw)
+    for key in _BUDGET_KEYS & raw.keys():
+        if raw[key] is not None:
+            before = len(found)
+            micros = _amount(raw[key], f"budget.{key}", found)
+            made[key] = micros if len(found) == before else None
     return made
 
 
@@ -264,6 +281,9 @@ def dump_catalog(catalog: Catalog) -> str:
     for campaign in plain["campaigns"]:
         campaign["max_bid"] = _usd(campaign["max_bid"])
         campaign["goal"]["bid"] = _usd(campaign["goal"]["bid"])
+    for item in (*plain["advertisers"], *plain["campaigns"]):
+        if "budget" in item:
+            item["budget"] = {key: _usd(micros) for key, micros in item["budget"].items()}
     return yaml.dump(plain, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120, default_flow_style=None)
 
 

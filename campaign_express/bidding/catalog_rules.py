@@ -5,14 +5,25 @@ Problems are (key path, what is wrong); remarks are lines for people.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 from campaign_express.bidding.creative_rules import creative_problems
-from campaign_express.bidding.model import Advertiser, Campaign, Catalog, Exchanges, GoalType, Media, Targeting
-from campaign_express.bidding.money import MICROS
+from campaign_express.bidding.model import (
+    Advertiser,
+    Budget,
+    Campaign,
+    Catalog,
+    Exchanges,
+    FrequencyCap,
+    GoalType,
+    Media,
+    Targeting,
+)
+from campaign_express.bidding.money import MICROS, impression_cost
 from campaign_express.bidding.shape import show
 from campaign_express.bidding.targeting_rules import (
     Found,
@@ -51,6 +62,8 @@ def campaign_problems(campaign: Campaign) -> Found:
             "max_bid",
             f"{campaign.max_bid / MICROS:g} is less than the CPM of goal.bid, {campaign.goal.bid / MICROS:g}",
         )
+    yield from _budget_problems(campaign.budget, impression_cost(campaign.max_bid))
+    yield from _cap_problems(campaign.caps, "caps")
     if wrong := cattax_problem(campaign.cattax):
         yield "cattax", wrong
     for index, value in enumerate(campaign.categories):
@@ -61,7 +74,30 @@ def campaign_problems(campaign: Campaign) -> Found:
             yield from targeting_problems(name, rule, f"targeting.{name}")
     for index, creative in enumerate(campaign.creatives):
         yield from creative_problems(creative, f"creatives[{index}]")
+        yield from _cap_problems(creative.caps, f"creatives[{index}].caps")
     yield from _reach_problems(campaign)
+
+
+def _budget_problems(budget: Budget, cost: int) -> Found:
+    """Limits that contradict each other, or that no impression at `cost` micros fits into."""
+    given = [(name, limit) for name in ("hourly", "daily", "total") if (limit := getattr(budget, name)) is not None]
+    for name, limit in given:
+        if limit < cost:
+            yield (
+                f"budget.{name}",
+                f"{limit / MICROS:g} is less than one impression may cost, {cost / MICROS:g}",
+            )
+    for (shorter, less), (longer, more) in pairwise(given):
+        if less > more:
+            yield f"budget.{shorter}", f"{less / MICROS:g} is more than budget.{longer}, {more / MICROS:g}"
+
+
+def _cap_problems(caps: Sequence[FrequencyCap], path: str) -> Found:
+    seen: dict[tuple[str, str], int] = {}
+    for index, cap in enumerate(caps):
+        first = seen.setdefault((cap.per, cap.window), index)
+        if first != index:
+            yield f"{path}[{index}]", f"says the same period as {path}[{first}]"
 
 
 def _instant(moment: datetime) -> datetime:
@@ -86,6 +122,9 @@ def advertiser_problems(advertiser: Advertiser) -> Found:
         yield "domain", f"{show(advertiser.domain)} {wrong}"
     if not advertiser.name.strip():
         yield "name", "is empty"
+    if not known_time_zone(advertiser.time_zone):
+        yield "time_zone", f"{show(advertiser.time_zone)} is not a time zone such as Europe/Berlin"
+    yield from _budget_problems(advertiser.budget, 1)
     if wrong := cattax_problem(advertiser.cattax):
         yield "cattax", wrong
     for index, value in enumerate(advertiser.categories):
@@ -106,6 +145,8 @@ def remarks(catalog: Catalog, exchanges: Exchanges | None = None) -> Iterator[st
                 yield f"{where}: creatives[{index}].html: without {{CLICK_URL}}, so clicks will not be counted"
             if campaign.targeting.media and creative.media not in campaign.targeting.media:
                 yield f"{where}: creatives[{index}]: never used, targeting.media leaves {creative.media.value} out"
+        if campaign.cap_without_user and not campaign.caps and not any(c.caps for c in campaign.creatives):
+            yield f"{where}: cap_without_user: without effect, there are no caps"
         if campaign.targeting.deal.include and not campaign.exchanges:
             yield f"{where}: exchanges: a deal belongs to one exchange, and all exchanges are meant"
     if exchanges is None:

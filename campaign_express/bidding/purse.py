@@ -38,7 +38,7 @@ class Demand(NamedTuple):
 class _Account:
     """One campaign's money."""
 
-    __slots__ = ("advertiser", "authorised", "balance", "campaign", "deadline_ms", "lease", "later", "short")
+    __slots__ = ("advertiser", "authorised", "balance", "campaign", "deadline_ms", "later", "lease", "short")
 
     def __init__(self, campaign: str, advertiser: str) -> None:
         self.campaign = campaign
@@ -164,7 +164,7 @@ class Purse:
                 self.version += 1
 
     def withdraw(self, campaign: str, keep: int = 0) -> None:
-        """Put all but `keep` micros of the lease of now aside for `drain`; without any to keep, the next lease's too."""
+        """Put all but `keep` micros of the lease of now aside for `drain`; with nothing to keep the next lease too."""
         account = self._accounts.get(campaign)
         if account is None:
             return
@@ -187,7 +187,8 @@ class Purse:
     def replace(self, accounts: Accounts) -> None:
         """Follow a new catalogue: balances of campaigns that stay are kept, the others' go back."""
         with self._lock:
-            old, made = self._accounts, {}
+            old = self._accounts
+            made: dict[str, _Account | None] = {}
             for name, terms in accounts.campaigns.items():
                 account = old.get(name)
                 if not terms.limited:

@@ -23,7 +23,7 @@ from campaign_express.bidding.catalog import (
     parse_catalog,
 )
 from campaign_express.bidding.exchanges import load_exchanges, parse_exchanges
-from campaign_express.bidding.model import GoalType, Media
+from campaign_express.bidding.model import CapPeriod, GoalType, Media, Pacing
 from campaign_express.errors import CatalogError
 from campaign_express.openrtb.iso3166 import country_alpha3
 
@@ -159,6 +159,26 @@ REFUSED: list[tuple[dict[str, Any], list[str]]] = [
     ({"status": "stopped"}, ['status: "stopped" is not one of active, paused']),
     ({"goal": {"type": "cpv", "bid": 1}}, ['goal.type: "cpv" is not one of cpm, cpc, cpa...']),
     ({"goal": "cpm"}, ['goal: must be an object with keys, and is "cpm"']),
+    ({"budget": {"daily": "ten"}}, ['budget.daily: "ten" is not an amount in USD such as 2.5 or "2.50"']),
+    ({"budget": {"dayly": 1}}, ['budget.dayly: no such key (did you mean "daily"?)']),
+    ({"budget": {"total": 5, "daily": 10}}, ["budget.daily: 10 is more than budget.total, 5"]),
+    ({"budget": {"total": 5, "hourly": 10}}, ["budget.hourly: 10 is more than budget.total, 5"]),
+    ({"budget": {"daily": 0}}, ["budget.daily: 0 is less than one impression may cost, 0.004001"]),
+    ({"budget": {"total": 1e10}}, ["budget.total: 10000000000.0 is not between 0 and 1,000,000,000 USD"]),
+    ({"budget": 5}, ["budget: must be an object with keys, and is 5"]),
+    ({"pacing": "slow"}, ['pacing: "slow" is not one of even, asap']),
+    ({"caps": [{"limit": 0, "per": "day"}]}, ["caps[0].limit: 0: ..."]),
+    ({"caps": [{"limit": 1, "per": "month"}]}, ['caps[0].per: "month" is not one of hour, day, week, lifetime']),
+    (
+        {
+            "caps": [
+                {"limit": 1, "per": "day"},
+                {"limit": 2, "per": "day", "window": "calendar"},
+                {"limit": 3, "per": "day"},
+            ]
+        },
+        ["caps[2]: says the same period as caps[0]"],
+    ),
     ({"max_bid": 2}, ["max_bid: 2 is less than the CPM of goal.bid, 2.5"]),
     ({"margin": 1.5}, ["margin: 1.5: expected `float` <= 1.0"]),
     ({"time_zone": "Mars/Base"}, ['time_zone: "Mars/Base" is not a time zone...']),
@@ -394,6 +414,27 @@ def test_remarks_on_what_is_probably_not_meant() -> None:
     ]
 
 
+def test_budgets_are_micros() -> None:
+    value = raw(budget={"total": "1000.50", "daily": 100, "hourly": None}, pacing="asap")
+    value["advertisers"][0]["budget"] = {"daily": 0.25}
+    catalog = parse_catalog(value)
+    (campaign,), (advertiser,) = catalog.campaigns, catalog.advertisers
+    assert (campaign.budget.total, campaign.budget.daily, campaign.budget.hourly) == (1_000_500_000, 100_000_000, None)
+    assert (advertiser.budget.total, advertiser.budget.daily) == (None, 250_000)
+    assert campaign.budget.limited
+    assert parse_catalog(documents.parse_yaml(dump_catalog(catalog))) == catalog
+
+
+def test_budgets_and_zones_of_accounts_are_checked() -> None:
+    value = raw()
+    value["advertisers"][0] |= {"budget": {"daily": 3, "hourly": 4, "total": "x"}, "time_zone": "Mars/Base"}
+    assert problems(value) == [
+        'advertiser acme: budget.total: "x" is not an amount in USD such as 2.5 or "2.50"',
+        'advertiser acme: time_zone: "Mars/Base" is not a time zone such as Europe/Berlin',
+        "advertiser acme: budget.hourly: 4 is more than budget.daily, 3",
+    ]
+
+
 # Text of files.
 
 
@@ -521,6 +562,10 @@ def test_the_example_catalogue_is_varied() -> None:
         if getattr(campaign.targeting, name) != getattr(type(campaign.targeting)(), name)
     }
     assert used == set(catalog.campaigns[0].targeting.__struct_fields__)
+    assert sum(campaign.budget.limited for campaign in catalog.campaigns) >= 20
+    assert any(advertiser.budget.limited for advertiser in catalog.advertisers)
+    assert {cap.per for campaign in catalog.campaigns for cap in campaign.caps} == set(CapPeriod)
+    assert {campaign.pacing for campaign in catalog.campaigns} == set(Pacing)
     exchanges = load_exchanges(EXAMPLES / "exchanges.yaml")
     assert list(catalog_rules.remarks(catalog, exchanges)) == []
 
@@ -550,6 +595,8 @@ def test_the_documentation_names_every_key() -> None:
             model.NativeContent,
             model.Goal,
             model.Flight,
+            model.Budget,
+            model.FrequencyCap,
         ),
         *(model.Dsa, model.Exchange, model.Exchanges, model.Circle, model.OsVersion, model.Hours, model.CategoryMatch),
     ):
