@@ -9,8 +9,10 @@ its own no-bid.
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,11 +21,15 @@ from numpy.typing import NDArray
 from campaign_express.bidding.context import Context, build_context
 from campaign_express.bidding.currency import Rates
 from campaign_express.bidding.explain import explain
+from campaign_express.bidding.frequency import CapTable
+from campaign_express.bidding.identity import ids_of
 from campaign_express.bidding.lines import Lines
 from campaign_express.bidding.model import Catalog, Exchange, Inventory
 from campaign_express.bidding.pipeline import Decision, Pipeline
 from campaign_express.bidding.privacy import PrivacyPolicy
-from campaign_express.bidding.respond import build_response, no_bid_response
+from campaign_express.bidding.respond import build_response, key_of, no_bid_response
+from campaign_express.bidding.standing import ANYBODY, NOBODY, Standing
+from campaign_express.control import Paces, Switches
 from campaign_express.errors import InvalidRequest
 from campaign_express.frames import ACCEPT_GZIP, BODY_GZIP, PROTOBUF, Answer, Ask, Reply, Timings
 from campaign_express.openrtb.codec import decode_request, encode_response, error_body, gunzip, gzip_response
@@ -33,9 +39,11 @@ from campaign_express.openrtb.protobuf import decode_request_pb, encode_response
 from campaign_express.openrtb.quirks import hooks
 from campaign_express.openrtb.request import BidRequest
 from campaign_express.openrtb.request_id import request_id
-from campaign_express.ports import Enricher, Scorer
+from campaign_express.ports import Enricher, Hold, Purse, Scorer, UserState, UserStore, UserWant
 
 logger = logging.getLogger(__name__)
+
+EXPLAIN_TIMEOUT_S = 1.0
 
 _UNANSWERED = Answer(204, b"", NoBidReason.TECHNICAL_ERROR.index)
 _NO_BIDS = {reason: Answer(204, b"", reason.index) for reason in NoBidReason}
@@ -66,6 +74,17 @@ class TimedScorer:
         return scores
 
 
+@dataclass(frozen=True, slots=True)
+class State:
+    """Money and memory of one agent."""
+
+    users: UserStore
+    purse: Purse
+    lateness_ms: int  # beyond a bid's `exp`, in which its notices may still come
+    timeout_s: float  # that a batch waits for `users`
+    other_users: UserStore | None = None  # a second client of the same store, for explanations in another thread
+
+
 class Bidder:
     """Answers batches with the catalogue it has. `replace_catalog` may be called from another thread at any time."""
 
@@ -83,8 +102,10 @@ class Bidder:
         max_candidates: int,
         max_decompressed_bytes: int,
         tmax_reserve_ms: int,
+        state: State | None = None,
         clock_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
+        """`state`: where money and memory are; without it budgets and caps are not kept (files replayed offline)."""
         self.exchanges = {**exchanges, "": exchanges[default_exchange]}
         self._hooks = {exchange.name: hooks(exchange.quirks) for exchange in exchanges.values()}
         self.rates = rates
@@ -95,12 +116,40 @@ class Bidder:
         self.max_decompressed_bytes = max_decompressed_bytes
         self.tmax_reserve_ms = tmax_reserve_ms
         self.scorer = TimedScorer(scorer, clock_ns)
+        self.state = state
         self._clock_ns = clock_ns
+        self._switches = Switches()
+        self._paces = Paces()
+        self._telling = threading.Lock()
         self.replace_catalog(catalog)
 
     def replace_catalog(self, catalog: Catalog) -> None:
         """Compile `catalog` and swap it in whole; decisions under way finish with the one before."""
-        self.pipeline = Pipeline(Lines(catalog), self.scorer, self.rates, self.max_candidates, catalog.version)
+        lines = Lines(catalog)
+        state = self.state
+        standing = Standing(lines) if state is None else Standing(lines, state.purse, CapTable(lines))
+        pipeline = Pipeline(lines, self.scorer, self.rates, self.max_candidates, catalog.version, standing)
+        with self._telling:
+            standing.tell_switches(self._switches)
+            standing.tell_paces(self._paces)
+            self.pipeline = pipeline
+
+    def tell_switches(self, switches: Switches) -> None:
+        """Stop, from now on, what these switches stop. May be called from another thread, as `tell_paces` may."""
+        with self._telling:
+            self._switches = switches
+            self.pipeline.standing.tell_switches(switches)
+
+    def tell_paces(self, paces: Paces) -> None:
+        """Bid, from now on, as these paces say."""
+        with self._telling:
+            self._paces = paces
+            self.pipeline.standing.tell_paces(paces)
+
+    def idle(self) -> None:
+        """Nobody waits for an answer: what was bid in the last batch is written to the store of people."""
+        if self.state is not None:
+            self.state.users.flush()
 
     @property
     def catalog_version(self) -> int:
@@ -150,11 +199,15 @@ class Bidder:
                 places.append(at)
                 contexts.append(context)
 
-        for at, decision in zip(places, self._decide(pipeline, contexts), strict=True):
+        people = self._people(contexts, wall_ms)
+        for at, decision in zip(places, self._decide(pipeline, contexts, people), strict=True):
             try:
                 answers[at] = self._finish(asks[at], decision)
             except Exception:
                 answers[at] = self._failed("building a response", asks[at])
+                decision.wins = []
+            if people is not None:
+                self._settle(decision)
         return Reply(answers, Timings(self._clock_ns() - now_ns, self.scorer.spent_ns), version)
 
     def explain(self, body: bytes, exchange: str, wall_ms: int) -> dict[str, Any]:
@@ -162,7 +215,7 @@ class Bidder:
         pipeline = self.pipeline
         context = self._context(decode_request(body), self._exchange(exchange), wall_ms)
         ready = self._refuse(context)
-        explanation = explain(pipeline, context, ready)
+        explanation = explain(pipeline, context, ready, self._person_to_explain(context, wall_ms))
         explanation["catalog_version"] = pipeline.version
         explanation["model"] = self.scorer.version
         return explanation
@@ -177,17 +230,60 @@ class Bidder:
         for count in (1, 16):
             self.answer([Ask("", self._clock_ns(), body)] * count, self._clock_ns(), int(time.time() * 1000))
 
-    def _decide(self, pipeline: Pipeline, contexts: list[Context]) -> list[Decision]:
+    def _people(self, contexts: list[Context], wall_ms: int) -> list[UserState | None] | None:
+        """What is known of each context's person, see `bidding.standing`; None where no state is kept."""
+        if self.state is None:
+            return None
+        wants: list[UserWant | None] = []
+        for context in contexts:
+            ids = ids_of(context)
+            # Nothing is spent or counted by a test, so it need not reserve what others could use.
+            weight = 0 if context.request.test == 1 else len(context.request.imp)
+            wants.append(UserWant(ids, weight) if ids else None)
+        users, timeout_s = self.state.users, self.state.timeout_s
+        found = users.fetch(wants, wall_ms, timeout_s) if any(wants) else [None] * len(wants)
+        people: list[UserState | None] = []
+        for context, want, state in zip(contexts, wants, found, strict=True):
+            people.append(NOBODY if want is None else state)
+            if state is not None and state.segments:
+                context.segments += tuple(one for one in state.segments if one not in context.segments)
+        return people
+
+    def _person_to_explain(self, context: Context, wall_ms: int) -> UserState | None:
+        if self.state is None or self.state.other_users is None:
+            return ANYBODY
+        ids = ids_of(context)
+        if not ids:
+            return NOBODY
+        (person,) = self.state.other_users.fetch([UserWant(ids, 0)], wall_ms, EXPLAIN_TIMEOUT_S)
+        return person
+
+    def _settle(self, decision: Decision) -> None:
+        """Exchange what was held back for this request for what was bid."""
+        state, person = self.state, decision.person
+        if state is None or person is None or not person.key:
+            return
+        context = decision.context
+        expires_ms = context.wall_ms + context.exchange.exp * 1000 + state.lateness_ms
+        holds = [Hold(key_of(context, win), win.entities, expires_ms) for win in decision.wins if win.entities]
+        state.users.settle(person, holds)
+
+    def _decide(
+        self, pipeline: Pipeline, contexts: list[Context], people: list[UserState | None] | None
+    ) -> list[Decision]:
         if not contexts:
             return []
         try:
-            return pipeline.decide(contexts)
+            return pipeline.decide(contexts, people)
         except Exception:
             if len(contexts) == 1:
                 _log_fault("deciding a request")
-                return [_undecided(contexts[0])]
+                return [_undecided(contexts[0], people[0] if people is not None else ANYBODY)]
             # One of them breaks the batch: each alone, so that only that one is lost.
-            return [decision for context in contexts for decision in self._decide(pipeline, [context])]
+            found: list[Decision] = []
+            for at, context in enumerate(contexts):
+                found += self._decide(pipeline, [context], None if people is None else [people[at]])
+            return found
 
     def _exchange(self, name: str) -> Exchange:
         exchange = self.exchanges.get(name)
@@ -257,7 +353,7 @@ def refusal(error: InvalidRequest) -> Answer:
     return Answer(error.http_status, error_body(error), NoBidReason.INVALID_REQUEST.index, rule=error.rule)
 
 
-def _undecided(context: Context) -> Decision:
-    decision = Decision(context)
+def _undecided(context: Context, person: UserState | None) -> Decision:
+    decision = Decision(context, person)
     decision.lose(NoBidReason.TECHNICAL_ERROR)
     return decision

@@ -13,18 +13,25 @@ from campaign_express.bidding.features import CREATIVE_CATEGORICAL, REQUEST_CATE
 from campaign_express.bidding.impression import build_slot
 from campaign_express.bidding.money import MICROS
 from campaign_express.bidding.pipeline import Decision, Offer, Pipeline, refused
+from campaign_express.bidding.standing import ANYBODY
 from campaign_express.openrtb.nobid import NoBidReason
+from campaign_express.ports import UserState
 
 
-def explain(pipeline: Pipeline, context: Context, refusal: NoBidReason | None = None) -> dict[str, Any]:
-    """The story of one request. `refusal`: why it was not decided at all (invalid traffic, say)."""
+def explain(
+    pipeline: Pipeline, context: Context, refusal: NoBidReason | None = None, person: UserState | None = ANYBODY
+) -> dict[str, Any]:
+    """The story of one request. `refusal`: why it was not decided at all (invalid traffic, say).
+
+    `person`: see `standing`. Nothing is spent or counted.
+    """
     decision = Decision(context)
     offers: list[Offer] = []
     if refusal is not None:
         decision.lose(refusal)
     else:
-        decision = pipeline.decide([context])[0]
-        offers = pipeline.match([Decision(context)])
+        decision = pipeline.decide([context], [person], spends=False)[0]
+        offers = pipeline.match([Decision(context, person, spends=False)])
     return {
         "id": context.request.id,
         "exchange": context.exchange_name,
@@ -84,6 +91,10 @@ def _impressions(pipeline: Pipeline, context: Context, decision: Decision, offer
         for offer in mine:
             offered |= offer.mask
         fitting = pipeline.matcher.slot(slot, pipeline.matcher.fit(imp, pipeline.rates), admitted)
+        for obstacle, allowed in pipeline.standing.conditions(context, decision.person):
+            for bit in bits(fitting & ~allowed):
+                stopped[bit] = obstacle.value
+            fitting &= allowed
         for bit in bits(fitting & ~offered):
             stopped[bit] = (reason or (NoBidReason.DEAL if payable else NoBidReason.CURRENCY)).value
         scored = _scored(pipeline, mine)

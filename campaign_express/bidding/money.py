@@ -42,6 +42,7 @@ def micros_to_price(micros: int, rate: float = 1.0) -> float:
         return micros / MICROS
     return float((Decimal(micros) / Decimal(str(rate)) / MICROS).quantize(Decimal("0.000001"), ROUND_HALF_EVEN))
 
+
 _ROUNDING = 4  # CPM micros by which a price said in six places of another currency may exceed ours: its worth in USD
 
 

@@ -1,9 +1,10 @@
 """READ THIS FIRST. The decision: a batch of requests in, for each of them the bids or the reason there are none.
 
-For each request: may any campaign bid on it (`eligibility`), for each of its impressions: which creatives fit. The
-candidates of the whole batch are then scored in one run, priced in one pass over columns (`pricing`), and the best of
-each impression wins. Everything before (decoding, facts, consent) and after (URLs, markup, encoding) is
-`bidder.py`'s.
+For each request: may any campaign bid on it (`eligibility`), for each of its impressions: which creatives fit, and
+which of those may bid just now (`standing`: switches, money, frequency, pace). The candidates of the whole batch are
+then scored in one run, priced in one pass over columns (`pricing`), and the best of each impression wins, if its
+campaign can take the money and the person's count for it. Everything before (decoding, facts, consent, what is known of
+the person) and after (URLs, markup, encoding) is `bidder.py`'s.
 
 An impression is offered once in the open auction and once under each of its deals; each such *offer* is a row of the
 batch, with its own candidates and floor.
@@ -26,9 +27,10 @@ from campaign_express.bidding.impression import Slot, floor_in_micros, place_slo
 from campaign_express.bidding.lines import Line, Lines
 from campaign_express.bidding.pricing import Priced, price
 from campaign_express.bidding.slots import native_request
+from campaign_express.bidding.standing import ANYBODY, Standing
 from campaign_express.openrtb.nobid import NoBidReason
 from campaign_express.openrtb.request import Deal
-from campaign_express.ports import Scorer
+from campaign_express.ports import Scorer, UserState
 
 MAX_OFFERS = 256  # of one request: impressions and their deals beyond it get no bid
 CHUNK = 256  # offers scored in one run: bounds the memory of a batch, whatever its requests hold
@@ -38,7 +40,7 @@ FIXED_PRICE = 3  # deal.at: "the value passed in bidfloor is the agreed upon dea
 class Win:
     """The bid for one impression."""
 
-    __slots__ = ("deal", "floor_micros", "line", "pctr", "pcvr", "price_micros", "slot")
+    __slots__ = ("deal", "entities", "floor_micros", "lease", "line", "pctr", "pcvr", "price_micros", "slot")
 
     def __init__(
         self, slot: Slot, deal: Deal | None, line: Line, price_micros: int, floor_micros: int, pctr: float, pcvr: float
@@ -50,15 +52,19 @@ class Win:
         self.price_micros = price_micros  # CPM micros of USD
         self.pctr = pctr
         self.pcvr = pcvr
+        self.lease = 0  # from which the impression's cost is authorised; 0: no budget limits it
+        self.entities: tuple[str, ...] = ()  # what the impression counts for in the person's frequency
 
 
 class Decision:
     """Bids in the order of the impressions, or the reason there are none: that of the impression that came furthest."""
 
-    __slots__ = ("context", "currency", "rate", "reason", "wins")
+    __slots__ = ("context", "currency", "person", "rate", "reason", "spends", "wins")
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, person: UserState | None = ANYBODY, spends: bool = True) -> None:
         self.context = context
+        self.person = person
+        self.spends = spends and context.request.test != 1
         self.wins: list[Win] = []
         self.reason: NoBidReason | None = None
         self.currency = "USD"
@@ -87,8 +93,17 @@ class Offer:
 class Pipeline:
     """The decision for one catalogue. Immutable once made: a new catalogue is a new pipeline."""
 
-    def __init__(self, lines: Lines, scorer: Scorer, rates: Rates, max_candidates: int, version: int = 0) -> None:
+    def __init__(
+        self,
+        lines: Lines,
+        scorer: Scorer,
+        rates: Rates,
+        max_candidates: int,
+        version: int = 0,
+        standing: Standing | None = None,
+    ) -> None:
         self.version = version  # of the catalogue
+        self.standing = standing or Standing(lines)
         self.lines = lines
         self.scorer = scorer
         self.rates = rates
@@ -97,13 +112,27 @@ class Pipeline:
         self.deals = Deals(lines)
         self.creatives = scorer.embed(lines.creative_cat)
 
-    def decide(self, contexts: Sequence[Context]) -> list[Decision]:
-        """One decision a context, in order."""
-        decisions = [Decision(context) for context in contexts]
+    def decide(
+        self, contexts: Sequence[Context], people: Sequence[UserState | None] | None = None, spends: bool = True
+    ) -> list[Decision]:
+        """One decision a context, in order.
+
+        `people`: what is known of each context's person (see `standing`); None: frequency caps are not kept. `spends`:
+        whether money is authorised for what is won; an explanation does not.
+        """
+        if people is None:
+            decisions = [Decision(context, ANYBODY, spends) for context in contexts]
+        else:
+            decisions = [Decision(context, who, spends) for context, who in zip(contexts, people, strict=True)]
         offers = self.match(decisions)
-        for start in range(0, len(offers), CHUNK):
-            chunk = offers[start : start + CHUNK]
+        start = 0
+        while start < len(offers):
+            end = min(start + CHUNK, len(offers))
+            while end < len(offers) and offers[end].slot is offers[end - 1].slot:
+                end += 1  # an impression is awarded as a whole
+            chunk = offers[start:end]
             self._award(chunk, self.score(chunk))
+            start = end
         for decision in decisions:
             if decision.wins:
                 decision.reason = None
@@ -125,6 +154,7 @@ class Pipeline:
     def _offer(self, decision: Decision, admitted: int, offers: list[Offer]) -> None:
         """Append the offers of one request, which admits the lines of `admitted`."""
         context = decision.context
+        able = self.standing.able(context, decision.person)
         shared = request_part(context)
         most = len(offers) + MAX_OFFERS
         for index, imp in enumerate(context.request.imp):
@@ -141,6 +171,10 @@ class Pipeline:
             if not mask:
                 decision.lose(self.matcher.why_not_slot(slot, admitted))
                 continue
+            if not mask & able:
+                decision.lose(self.standing.why_not(context, decision.person, mask))
+                continue
+            mask &= able
             own = slot_part(context, slot, fit.part)
             part = (shared[0] + own[0], shared[1] + own[1])
             pmp = imp.pmp
@@ -178,7 +212,7 @@ class Pipeline:
         request_cat, request_num = stack([o.part for o in offers])
         # `take` is several times faster than indexing.
         pctr, pcvr = self.scorer.score(request_cat, request_num, self.creatives.take(line, axis=0), row)
-        return Priced(counts, row, line, pctr, pcvr, price(self.lines, line, pctr, pcvr))
+        return Priced(counts, row, line, pctr, pcvr, price(self.lines, line, pctr, pcvr, self.standing.multiplier))
 
     def _settle_currency(self, decision: Decision) -> bool:
         """The first currency of `cur` that we can convert, USD first; the exchange's when the request names none."""
@@ -194,38 +228,73 @@ class Pipeline:
         return False
 
     def _award(self, offers: list[Offer], priced: Priced) -> None:
-        """The best offer of each impression wins; on equal prices the deal, which stands before the open auction."""
-        lines = self.lines.lines
+        """Sell each impression that is offered. Offers of one impression are neighbours."""
         values, bits = priced.value.tolist(), priced.line.tolist()  # many small steps: lists are faster than arrays
-        end = 0
-        for offer, count in zip(offers, priced.counts, strict=True):
-            start, end = end, end + count
-            decision = offer.decision
-            own = values[start:end]
-            best = max(own)
-            if best < (offer.floor or 1):
-                decision.lose(NoBidReason.FLOOR)
-                continue
-            deal = offer.deal
-            amount = offer.floor if deal is not None and deal.at == FIXED_PRICE and offer.floor else int(best)
-            wins = decision.wins
-            if wins and wins[-1].slot is offer.slot:
-                if amount <= wins[-1].price_micros:
-                    continue
-                wins.pop()
-            at = start + own.index(best)
-            line = lines[bits[at]]
-            if len(line.campaign.creatives) > 1:
-                tied = [at]
-                for other in range(at + 1, end):  # lines of a campaign are neighbours
-                    if lines[bits[other]].campaign is not line.campaign:
-                        break
-                    if values[other] == best:
-                        tied.append(other)
-                if len(tied) > 1:
-                    at = self._rotate(offer, tied, bits)
-                    line = lines[bits[at]]
-            wins.append(Win(offer.slot, deal, line, amount, offer.floor, priced.pctr.item(at), priced.pcvr.item(at)))
+        end, ends = 0, []
+        for count in priced.counts:
+            end += count
+            ends.append(end)
+        first, total = 0, len(offers)
+        while first < total:
+            slot, after = offers[first].slot, first + 1
+            while after < total and offers[after].slot is slot:
+                after += 1
+            self._sell(range(first, after), offers, ends, values, bits, priced)
+            first = after
+
+    def _sell(
+        self, rows: range, offers: list[Offer], ends: list[int], values: list[float], bits: list[int], priced: Priced
+    ) -> None:
+        """The best of the offers `rows` of one impression wins, if it can take the money and the person's count for it.
+
+        If not, the next best does.
+        """
+        decision = offers[rows.start].decision
+        while True:
+            win: Win | None = None
+            for row in rows:
+                found = self._best(offers[row], ends[row - 1] if row else 0, ends[row], values, bits, priced)
+                # On equal prices the deal wins, which stands before the open auction.
+                if found is not None and (win is None or found.price_micros > win.price_micros):
+                    win = found
+            if win is None:
+                return
+            obstacle = self.standing.take(decision, win) if decision.spends else None
+            if obstacle is None:
+                decision.wins.append(win)
+                return
+            decision.lose(obstacle)
+            for at in range(ends[rows.start - 1] if rows.start else 0, ends[rows.stop - 1]):
+                line = self.lines.lines[bits[at]]
+                # Money is the campaign's, a count may be that of one creative.
+                if line is win.line or (obstacle is NoBidReason.BUDGET and line.campaign is win.line.campaign):
+                    values[at] = 0.0
+
+    def _best(
+        self, offer: Offer, start: int, end: int, values: list[float], bits: list[int], priced: Priced
+    ) -> Win | None:
+        """The best of an offer's candidates `start` to `end`, if it is worth the floor."""
+        lines = self.lines.lines
+        own = values[start:end]
+        best = max(own)
+        if best < (offer.floor or 1):
+            offer.decision.lose(NoBidReason.FLOOR)
+            return None
+        deal = offer.deal
+        amount = offer.floor if deal is not None and deal.at == FIXED_PRICE and offer.floor else int(best)
+        at = start + own.index(best)
+        line = lines[bits[at]]
+        if len(line.campaign.creatives) > 1:
+            tied = [at]
+            for other in range(at + 1, end):  # lines of a campaign are neighbours
+                if lines[bits[other]].campaign is not line.campaign:
+                    break
+                if values[other] == best:
+                    tied.append(other)
+            if len(tied) > 1:
+                at = self._rotate(offer, tied, bits)
+                line = lines[bits[at]]
+        return Win(offer.slot, deal, line, amount, offer.floor, priced.pctr.item(at), priced.pcvr.item(at))
 
     def _rotate(self, offer: Offer, tied: list[int], bits: list[int]) -> int:
         """Among creatives of the winning campaign that are worth the same, one by weight, fixed by the auction's id."""

@@ -1,7 +1,7 @@
 """What a bid is worth, for all candidates of a batch at once.
 
 Expected value of a thousand impressions by goal: CPM the bid itself; CPC 1000 x pCTR x bid; CPA 1000 x pCTR x pCVR x
-bid; times the campaign's margin, capped at its max bid, rounded down to whole micros once.
+bid; times the campaign's margin and pacing's multiplier, capped at its max bid, rounded down to whole micros once.
 """
 
 from __future__ import annotations
@@ -26,13 +26,19 @@ class Priced(NamedTuple):
 
 
 def price(
-    lines: Lines, line: NDArray[np.int64], pctr: NDArray[np.float32], pcvr: NDArray[np.float32]
+    lines: Lines,
+    line: NDArray[np.int64],
+    pctr: NDArray[np.float32],
+    pcvr: NDArray[np.float32],
+    multiplier: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float64]:
-    """Value [N] of the candidates `line` [N] at these probabilities [N]."""
+    """Value [N] of the candidates `line` [N] at these probabilities [N]; `multiplier` [lines] is pacing's."""
     worth = lines.worth.take(line, axis=0)  # several times faster than indexing
     value: NDArray[np.float64] = worth[:, 2] * pcvr
     value += worth[:, 1]
     value *= pctr
     value += worth[:, 0]
+    if multiplier is not None:
+        value *= multiplier.take(line)
     np.minimum(value, worth[:, 3], out=value)
     return np.floor(value, out=value)

@@ -9,14 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from campaign_express.bidding.context import Context
 from campaign_express.bidding.currency import price_for
+from campaign_express.bidding.impression import Slot
 from campaign_express.bidding.lines import VAST_PROTOCOLS, Line
 from campaign_express.bidding.model import Exchange, Media
 from campaign_express.bidding.money import MICROS
 from campaign_express.bidding.pipeline import Decision, Win
 from campaign_express.bidding.restrictions import seat_of
 from campaign_express.bidding.slots import native_request, offered_protocols
-from campaign_express.openrtb.notices import NoticeSigner
+from campaign_express.events import bid_key
+from campaign_express.openrtb.notices import NoticeSigner, portable_id
 from campaign_express.openrtb.request import Imp
 from campaign_express.openrtb.response import Bid, BidResponse, SeatBid
 
@@ -45,6 +48,18 @@ def build_response(decision: Decision, signer: NoticeSigner) -> BidResponse:
     )
 
 
+def bid_id_of(request_id: str, slot: Slot) -> str:
+    """Our id of the bid for one impression of a request."""
+    return f"{_own_id(request_id)}.{slot.index}"
+
+
+def key_of(context: Context, win: Win) -> str:
+    """What all events of this bid are known by; a notice's own fields give the same (`events.bid_key`)."""
+    request_id = context.request.id
+    ids = (request_id, win.slot.imp.id, bid_id_of(request_id, win.slot))
+    return bid_key(context.exchange_name, *map(portable_id, ids))
+
+
 def _own_id(request_id: str) -> str:
     return request_id if len(request_id) <= _LONG else request_id[:_LONG]
 
@@ -64,10 +79,10 @@ def vast_version(line: Line, imp: Imp) -> str:
 def _bid(decision: Decision, win: Win, request_id: str, signer: NoticeSigner) -> Bid:
     context = decision.context
     exchange = context.exchange
-    line, slot = win.line, win.slot
+    line, slot, person = win.line, win.slot, decision.person
     creative, campaign, advertiser = line.creative, line.campaign, line.advertiser
     media = creative.media
-    bid_id = f"{_own_id(request_id)}.{slot.index}"
+    bid_id = bid_id_of(request_id, slot)
     urls = signer.urls(
         exchange,
         advertiser.id,
@@ -80,6 +95,8 @@ def _bid(decision: Decision, win: Win, request_id: str, signer: NoticeSigner) ->
         context.wall_ms,
         context.consent.query,
         context.request.test == 1,
+        win.lease,
+        person.key if win.entities and person is not None else "",
     )
     bid = _copy(line.bid)
     bid.id = bid_id

@@ -89,16 +89,18 @@ class NoBidReason(Enum):
     SKIPPABLE = "skippability", 547
     PLACEMENT = "placement", 548
     NATIVE_ASSET = "native-asset", 549
+    # Campaigns as they stand just now, in the order of bidding.standing.
+    STOPPED = "stopped", 557
+    BUDGET = "budget", 555
+    STATE_UNKNOWN = "state-unknown", 556
+    FREQUENCY = "frequency-cap", 9
+    PACING = "pacing", 558
     PRIVATE_AUCTION = "private-auction", 550
     DEAL = "deal", 551
     # Price and rank.
     FLOOR = "below-floor", 552
     OUTBID = "lost-internal-auction", 553
     NO_SCORE = "no-score", 554
-    # Money and memory: used once budgets and caps are kept.
-    BUDGET = "budget", 555
-    FREQUENCY = "frequency-cap", 9
-    STATE_UNKNOWN = "state-unknown", 556
 
 
 BY_INDEX: tuple[NoBidReason, ...] = tuple(NoBidReason)

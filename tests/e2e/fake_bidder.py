@@ -33,6 +33,9 @@ class FakeBidder:
     def warm_up(self) -> None:
         pass
 
+    def idle(self) -> None:
+        pass
+
     def answer(self, asks: list[Ask], now_ns: int, wall_ms: int) -> Reply:
         started = time.perf_counter_ns()
         answers = []

@@ -6,6 +6,7 @@ import json
 import logging
 import socket
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -130,9 +131,16 @@ def test_a_log_line_is_one_json_object_and_shows_no_secret() -> None:
 class Bidder:
     catalog_version = 5
 
+    def __init__(self) -> None:
+        self.done: list[str] = []
+
+    def idle(self) -> None:
+        self.done.append("idle")
+
     def answer(self, asks: list[Ask], now_ns: int, wall_ms: int) -> Reply:
         if asks[0].body == b"bad":
             raise RuntimeError("broken")
+        self.done.append("answer")
         return Reply([Answer(200, ask.body) for ask in asks], Timings(1, 1), 5)
 
     def explain(self, body: bytes, exchange: str, wall_ms: int) -> dict[str, Any]:
@@ -169,3 +177,19 @@ def test_an_agents_socket_greets_answers_in_order_and_survives_a_fault() -> None
         assert served.explain(b"{}", "acme") == {"exchange": "acme"}
         served.close()
         assert not list(Path(folder).iterdir())
+
+
+def test_what_was_put_off_is_done_when_no_further_batch_is_there() -> None:
+    with tempfile.TemporaryDirectory(prefix="ce-", dir="/tmp") as folder:
+        bidder, path = Bidder(), str(Path(folder, "a.sock"))
+        served = AgentSocket(bidder, path)
+        with socket.socket(socket.AF_UNIX) as client:
+            client.settimeout(5)
+            client.connect(path)
+            payload = frames.encode(Batch([Ask("", 1, b"1")]))
+            client.sendall((HEADER.pack(len(payload)) + payload) * 2)  # the second is there when the first is answered
+            deadline = time.monotonic() + 5
+            while len(bidder.done) < 3 and time.monotonic() < deadline:
+                time.sleep(0.002)
+        served.close()
+        assert bidder.done == ["answer", "answer", "idle"]
