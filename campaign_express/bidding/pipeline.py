@@ -34,6 +34,7 @@ from campaign_express.ports import Scorer, UserState
 
 MAX_OFFERS = 256  # of one request: impressions and their deals beyond it get no bid
 CHUNK = 256  # offers scored in one run: bounds the memory of a batch, whatever its requests hold
+STRUCK = -1.0  # value of a candidate that cannot take what its bid needs
 FIXED_PRICE = 3  # deal.at: "the value passed in bidfloor is the agreed upon deal price" (section 3.2.12)
 
 
@@ -268,7 +269,7 @@ class Pipeline:
                 line = self.lines.lines[bits[at]]
                 # Money is the campaign's, a count may be that of one creative.
                 if line is win.line or (obstacle is NoBidReason.BUDGET and line.campaign is win.line.campaign):
-                    values[at] = 0.0
+                    values[at] = STRUCK
 
     def _best(
         self, offer: Offer, start: int, end: int, values: list[float], bits: list[int], priced: Priced
@@ -278,7 +279,8 @@ class Pipeline:
         own = values[start:end]
         best = max(own)
         if best < (offer.floor or 1):
-            offer.decision.lose(NoBidReason.FLOOR)
+            if best != STRUCK:
+                offer.decision.lose(NoBidReason.FLOOR)
             return None
         deal = offer.deal
         amount = offer.floor if deal is not None and deal.at == FIXED_PRICE and offer.floor else int(best)
