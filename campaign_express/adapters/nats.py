@@ -1,0 +1,346 @@
+"""Money events to NATS JetStream, and to the local spool while it is away or slow. Stream and subjects: docs/events.md.
+
+`JetStreamSink.publish` returns when the event is durable, whichever way:
+
+- Usually JetStream acknowledges. Any number of events are under way at once: each carries a reply subject of its own
+  below one inbox, and its acknowledgement ends the wait. That costs half of what a request a message would.
+- What is not acknowledged in `patience_s` is appended to the spool. From then on all events go to the spool at once,
+  until JetStream has acknowledged what the spool held.
+
+So an event may reach the stream twice. Its id is the message id: JetStream drops the second within its window, and
+consumers know it by its id for ever. One task, `_tend`, connects, looks after the stream, empties the spool and adopts
+the spools of dead processes. The client's own reconnecting is not used: it would keep in memory what is in the spool.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from urllib.parse import urlsplit
+
+import msgspec
+import nats.errors
+import nats.js.errors
+from msgspec import Struct
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.js.api import DiscardPolicy, Header, RetentionPolicy, StorageType, StreamConfig
+
+from campaign_express.adapters.spool import Spool
+from campaign_express.errors import Unavailable
+from campaign_express.events import STREAM, SUBJECTS, MoneyEvent, encode_event, subject
+from campaign_express.ports import Kept
+
+log = logging.getLogger(__name__)
+
+CONNECT_S = 2.0
+ACK_S = 2.0  # for what comes from the spool: nobody waits for it
+PING_S = 5
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 1.0  # between attempts while JetStream is away
+LOOK_S = 5.0  # how often the spools of dead processes are looked for
+CLOSE_S = 2.0
+EXISTS = 10058  # JetStream's error code: the stream exists with another configuration
+
+_TROUBLE = (nats.errors.Error, TimeoutError, OSError, Unavailable)
+
+
+class StreamTerms(Struct, frozen=True):
+    """How the stream is kept."""
+
+    replicas: int = 1
+    max_age_s: int = 0  # 0: for ever
+    max_bytes: int = 0  # 0: no limit
+    duplicate_window_s: int = 600
+
+
+class _Ack(Struct):
+    """JetStream's answer to a message (its API reference, "PubAck")."""
+
+    stream: str = ""
+    duplicate: bool = False
+    error: msgspec.Raw = msgspec.Raw()
+
+
+class _Letter(Struct, frozen=True, array_like=True):
+    """An event as it lies in the spool: all that is needed to publish it, so that it need not be understood."""
+
+    subject: str
+    id: str
+    payload: bytes
+
+
+class _Flight(Struct, frozen=True, gc=False):
+    until: float  # of the loop's clock
+    landed: asyncio.Future[Kept | None]  # None: not acknowledged
+
+
+_read_ack = msgspec.json.Decoder(_Ack).decode
+_write_letter = msgspec.msgpack.Encoder().encode
+_read_letter = msgspec.msgpack.Decoder(_Letter).decode
+
+
+def redact(url: str) -> str:
+    """The servers of a NATS url without user and password: what may be logged."""
+    return ",".join(urlsplit(part.strip()).netloc.rpartition("@")[2] for part in url.split(","))
+
+
+async def connect(url: str, name: str, closed: Callable[[], Awaitable[None]] | None = None) -> Client:
+    """A connection to one of the servers of `url` (with commas between), which does not reconnect by itself.
+
+    `closed` is called when it ends. Raises Unavailable.
+    """
+    client = Client()
+    try:
+        await asyncio.wait_for(
+            client.connect(
+                [part.strip() for part in url.split(",")],
+                name=name,
+                allow_reconnect=False,
+                connect_timeout=int(CONNECT_S),
+                max_reconnect_attempts=1,  # or it would try a server that refuses for ever
+                reconnect_time_wait=0,
+                ping_interval=PING_S,
+                max_outstanding_pings=2,
+                error_cb=_quiet,
+                closed_cb=closed,
+            ),
+            CONNECT_S + 1.0,
+        )
+    except (nats.errors.Error, OSError, TimeoutError) as error:
+        await _close(client)  # it leaves its socket open
+        raise Unavailable(f"NATS at {redact(url)} cannot be reached: {error or type(error).__name__}") from None
+    return client
+
+
+async def _quiet(error: Exception) -> None:
+    """Whoever uses the connection hears of its errors; the client would print each."""
+
+
+async def ensure_stream(client: Client, terms: StreamTerms) -> None:
+    """Make the stream, or give the one that is there these terms. Raises nats.js.errors.APIError."""
+    config = StreamConfig(
+        name=STREAM,
+        subjects=[SUBJECTS],
+        retention=RetentionPolicy.LIMITS,
+        storage=StorageType.FILE,
+        discard=DiscardPolicy.NEW,  # a full stream refuses: better than to forget what was spent
+        max_age=terms.max_age_s or None,
+        max_bytes=terms.max_bytes or -1,
+        duplicate_window=terms.duplicate_window_s,
+        num_replicas=terms.replicas,
+    )
+    context = client.jetstream(timeout=ACK_S)
+    try:
+        await context.add_stream(config)
+    except nats.js.errors.APIError as error:
+        if error.err_code != EXISTS:
+            raise
+        await context.update_stream(config)
+
+
+class JetStreamSink:
+    """`ports.EventSink`. `start` in the event loop that publishes; counts are read by whoever shows them."""
+
+    def __init__(self, url: str, spool: Spool, *, name: str, terms: StreamTerms, patience_s: float) -> None:
+        self._url = url
+        self._name = name
+        self._terms = terms
+        self._patience_s = patience_s
+        self._client: Client | None = None
+        self._inbox = ""
+        self._flights: dict[str, _Flight] = {}  # by the last part of the reply subject, oldest first
+        self._number = 0
+        self._watching = False  # a timer waits for the oldest flight
+        self._tending: asyncio.Task[None] | None = None
+        self._wake = asyncio.Event()
+        self._tended = asyncio.Event()  # JetStream has acknowledged once
+        self.spool = spool
+        self.up = False  # JetStream acknowledges, as far as is known
+        self.spooled = 0  # events that went to the spool
+        self.drained = 0  # and from there to JetStream
+
+    async def start(self) -> None:
+        """Open the spool and begin to connect; waits a little for JetStream, and goes on without it.
+
+        Raises Unavailable when the spool cannot be opened.
+        """
+        await self.spool.open()
+        self._tending = asyncio.get_running_loop().create_task(self._tend())
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._tended.wait(), CONNECT_S)
+
+    async def publish(self, event: MoneyEvent) -> Kept:
+        """See `ports.EventSink`."""
+        payload = encode_event(event)
+        topic = subject(event)
+        if self.up and self._client is not None:
+            try:
+                kept = await self._send(topic, event.id, payload, self._patience_s)
+            except nats.errors.Error:
+                kept = None
+            if kept is not None:
+                return kept
+            self._distrust()
+        await self.spool.append(_write_letter(_Letter(topic, event.id, payload)))
+        self.spooled += 1
+        return Kept.SPOOLED
+
+    async def close(self) -> None:
+        """End when what is under way has landed; what is in the spool stays there for the next process."""
+        self.up = False
+        if self._tending is not None:
+            self._tending.cancel()
+            await asyncio.wait([self._tending])
+        if self._flights:
+            await asyncio.wait([flight.landed for flight in self._flights.values()], timeout=CLOSE_S)
+        with contextlib.suppress(*_TROUBLE):
+            if self._client is not None and not self.spool.empty:
+                await asyncio.wait_for(self._drain(), CLOSE_S)
+        await self._disconnect()
+        await self.spool.close()
+
+    # Sending
+
+    async def _send(self, topic: str, event_id: str, payload: bytes, patience_s: float) -> Kept | None:
+        """Publish; None when there is no acknowledgement in time. Raises nats.errors.Error."""
+        loop = asyncio.get_running_loop()
+        landed = await self._take_off(loop, topic, event_id, payload, patience_s)
+        return await landed
+
+    async def _take_off(
+        self, loop: asyncio.AbstractEventLoop, topic: str, event_id: str, payload: bytes, patience_s: float
+    ) -> asyncio.Future[Kept | None]:
+        assert self._client is not None
+        self._number += 1
+        token = str(self._number)
+        landed: asyncio.Future[Kept | None] = loop.create_future()
+        self._flights[token] = _Flight(loop.time() + patience_s, landed)
+        if not self._watching:
+            self._watch(loop)
+        try:
+            await self._client.publish(topic, payload, f"{self._inbox}.{token}", {Header.MSG_ID: event_id})
+        except BaseException:
+            self._flights.pop(token, None)
+            raise
+        return landed
+
+    async def _on_ack(self, message: Msg) -> None:
+        flight = self._flights.pop(message.subject.rpartition(".")[2], None)
+        if flight is None or flight.landed.done():
+            return
+        try:
+            ack = _read_ack(message.data)
+        except msgspec.DecodeError:  # an empty message with status 503: nobody has the stream
+            flight.landed.set_result(None)
+            return
+        if not ack.stream or ack.error:
+            log.error("JetStream refuses an event", extra={"error": bytes(ack.error).decode(errors="replace")})
+            flight.landed.set_result(None)
+        else:
+            flight.landed.set_result(Kept.DUPLICATE if ack.duplicate else Kept.PUBLISHED)
+
+    def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Give up what has waited too long; one timer for all. Few flights are more patient than others."""
+        self._watching = False
+        now = loop.time()
+        soonest = None
+        for token, flight in list(self._flights.items()):
+            if flight.landed.done():
+                del self._flights[token]
+            elif flight.until <= now:
+                del self._flights[token]
+                flight.landed.set_result(None)
+            elif soonest is None or flight.until < soonest:
+                soonest = flight.until
+        if soonest is not None:
+            self._watching = True
+            loop.call_at(min(soonest, now + self._patience_s), self._watch, loop)
+
+    def _distrust(self) -> None:
+        if self.up:
+            self.up = False
+            self._wake.set()
+            log.warning("JetStream does not acknowledge: events go to the local spool")
+
+    # Tending
+
+    async def _tend(self) -> None:
+        pause = FIRST_PAUSE_S
+        told = False
+        while True:
+            try:
+                if self._client is None:
+                    await self._connect()
+                await self.spool.adopt()
+                await self._drain()
+                if not self.up:
+                    self.up = True
+                    self._tended.set()
+                    log.info("JetStream acknowledges", extra={"drained": self.drained})
+                pause, told = FIRST_PAUSE_S, False
+                self._wake.clear()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._wake.wait(), LOOK_S if self.spool.empty else FIRST_PAUSE_S)
+            except _TROUBLE as error:
+                if not told:
+                    log.warning("JetStream is away", extra={"reason": str(error) or type(error).__name__})
+                    told = True
+                await self._disconnect()
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE_S)
+            except Exception:
+                log.exception("a fault while tending the event stream")
+                await self._disconnect()
+                await asyncio.sleep(LONGEST_PAUSE_S)
+
+    async def _connect(self) -> None:
+        client = await connect(self._url, self._name, self._on_closed)
+        try:
+            await ensure_stream(client, self._terms)
+            self._inbox = client.new_inbox()
+            await client.subscribe(f"{self._inbox}.*", cb=self._on_ack)
+            await asyncio.wait_for(client.flush(), ACK_S)
+        except BaseException:
+            await _close(client)
+            raise
+        self._client = client
+
+    async def _on_closed(self) -> None:
+        if self._client is not None and self._client.is_closed:
+            await self._disconnect()
+
+    async def _disconnect(self) -> None:
+        """Nothing more will land."""
+        client, self._client = self._client, None
+        self._distrust()
+        flights, self._flights = self._flights, {}
+        for flight in flights.values():
+            if not flight.landed.done():
+                flight.landed.set_result(None)
+        if client is not None:
+            await _close(client)
+
+    async def _drain(self) -> None:
+        if not self.spool.empty:
+            await self.spool.drain(self._deliver)
+
+    async def _deliver(self, letters: Sequence[bytes]) -> None:
+        """Publish records of the spool; returns when all are acknowledged, raises Unavailable when one is not."""
+        loop = asyncio.get_running_loop()
+        landings = []
+        for raw in letters:
+            if self._client is None:
+                raise Unavailable("the connection was lost")
+            letter = _read_letter(raw)
+            landings.append(await self._take_off(loop, letter.subject, letter.id, letter.payload, ACK_S))
+        kept = await asyncio.gather(*landings)
+        self.drained += len(kept) - kept.count(None)
+        if None in kept:
+            raise Unavailable("JetStream does not acknowledge what the spool holds")
+
+
+async def _close(client: Client) -> None:
+    with contextlib.suppress(nats.errors.Error, OSError, TimeoutError):
+        await asyncio.wait_for(client.close(), CLOSE_S)
