@@ -18,7 +18,7 @@ import msgspec
 import yaml
 
 from campaign_express.bidding import catalog_rules, creative_rules, targeting_rules
-from campaign_express.bidding.documents import DocumentError, read_document
+from campaign_express.bidding.documents import DocumentError, Tell, read_document
 from campaign_express.bidding.model import Advertiser, Budget, Campaign, Catalog, Creative, Exchanges
 from campaign_express.bidding.money import MICROS, usd_to_micros
 from campaign_express.bidding.shape import convert, join, show
@@ -36,24 +36,28 @@ _MAGIC = b"campaign-express-catalogue/1\n"
 _BUDGET_KEYS = frozenset(Budget.__struct_fields__)
 
 Item = TypeVar("Item")
+Checking = Callable[[int, int], None]  # (done, of how many)
 
 
-def load_catalog(path: Path, exchanges: Exchanges | None = None) -> Catalog:
+def load_catalog(
+    path: Path, exchanges: Exchanges | None = None, reading: Tell | None = None, checking: Checking | None = None
+) -> Catalog:
     """The catalogue in a .yaml, .yml or .json file. Raises CatalogError.
 
-    With `exchanges`, campaigns may name only those.
+    With `exchanges`, campaigns may name only those. `reading` hears how much of the file is read, 0 to 1, then
+    `checking` how many campaigns are checked, and of how many.
     """
     try:
         raw = read_document(path, MAX_FILE_BYTES)
     except DocumentError as error:
         raise CatalogError(_TITLE, [f"{path}: {error}"]) from None
-    return parse_catalog(raw, exchanges)
+    return parse_catalog(raw, exchanges, checking)
 
 
-def parse_catalog(raw: Any, exchanges: Exchanges | None = None) -> Catalog:
+def parse_catalog(raw: Any, exchanges: Exchanges | None = None, checking: Checking | None = None) -> Catalog:
     """A catalogue from the plain values of its file (amounts in USD).
 
-    Raises CatalogError with every problem, by campaign.
+    Raises CatalogError with every problem, by campaign. `checking`: see `load_catalog`.
     """
     if not isinstance(raw, Mapping):
         raise CatalogError(_TITLE, [f"must be an object with advertisers and campaigns, and is {show(raw)}"])
@@ -63,7 +67,7 @@ def parse_catalog(raw: Any, exchanges: Exchanges | None = None) -> Catalog:
         problems.append(f"version: {show(version)} is not a whole number from 0")
     known = _Known(raw, exchanges)
     advertisers = _items("advertiser", raw, MAX_ADVERTISERS, _advertiser, known, problems)
-    campaigns = _items("campaign", raw, MAX_CAMPAIGNS, _campaign, known, problems)
+    campaigns = _items("campaign", raw, MAX_CAMPAIGNS, _campaign, known, problems, checking)
     if problems:
         raise CatalogError(_TITLE, problems)
     return Catalog(version=version, advertisers=tuple(advertisers), campaigns=tuple(campaigns))
@@ -89,6 +93,7 @@ def _items(
     check: Callable[[Any, str, _Known, list[tuple[str, str]]], Item | None],
     known: _Known,
     problems: list[str],
+    checking: Checking | None = None,
 ) -> list[Item]:
     """The advertisers or campaigns of `raw`. Problems are added as `campaign ID: path: what`."""
     key = word + "s"
@@ -111,6 +116,8 @@ def _items(
         problems += [f"{title}: {path}: {what}" if path else f"{title}: {what}" for path, what in found]
         if item is not None:
             made.append(item)
+        if checking is not None:
+            checking(index + 1, len(values))
     return made
 
 

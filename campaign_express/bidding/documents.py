@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ try:
     from yaml import CSafeLoader as _Base
 except ImportError:  # a PyYAML built without libyaml: the same grammar, ten times slower
     from yaml import SafeLoader as _Base  # type: ignore[assignment]
+
+Tell = Callable[[float], None]
 
 MAX_DEPTH = 32  # a catalogue needs 8; libyaml's parser recurses in C, where too deep means a crash and no exception
 
@@ -61,8 +64,25 @@ _Loader.add_constructor("tag:yaml.org,2002:int", _construct_int)
 _Loader.add_constructor("tag:yaml.org,2002:map", _construct_mapping)
 
 
-def read_document(path: Path, max_bytes: int) -> Any:
-    """The value in a .yaml, .yml or .json file. Raises DocumentError, also when it is larger than that."""
+class _Told:
+    """Text as a stream that tells how far it has been read, as a share of all the reading that there is."""
+
+    def __init__(self, text: str, tell: Tell, start: float, share: float) -> None:
+        self._text, self._tell, self._start, self._share = text, tell, start, share
+        self._at = 0
+
+    def read(self, length: int = 1 << 14, /) -> str:
+        piece = self._text[self._at : self._at + length]
+        self._at += len(piece)
+        self._tell(self._start + self._share * self._at / len(self._text))
+        return piece
+
+
+def read_document(path: Path, max_bytes: int, tell: Tell | None = None) -> Any:
+    """The value in a .yaml, .yml or .json file. Raises DocumentError, also when it is larger than that.
+
+    `tell` hears now and then how much of the work is done, 0 to 1; JSON is too fast to tell.
+    """
     suffix = path.suffix.lower()
     if suffix not in (".yaml", ".yml", ".json"):
         raise DocumentError(f'the name ends in "{suffix}"; .yaml, .yml and .json are understood')
@@ -78,14 +98,16 @@ def read_document(path: Path, max_bytes: int) -> Any:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise DocumentError(f"line {line}: is not UTF-8 text") from None
-    return parse_json(text) if suffix == ".json" else parse_yaml(text)
+    return parse_json(text) if suffix == ".json" else parse_yaml(text, tell)
 
 
-def parse_yaml(text: str) -> Any:
+def parse_yaml(text: str, tell: Tell | None = None) -> Any:
     """The one YAML document in `text`. Raises DocumentError naming line and column (from 1)."""
     try:
-        _refuse_depth(text)
-        return yaml.load(text, Loader=_Loader)  # noqa: S506 (a subclass of the safe loader)
+        # Two passes over the text, the second of which takes twice as long, and then the making of values.
+        _refuse_depth(_Told(text, tell, 0.0, 0.25) if tell and text else text)
+        source = _Told(text, tell, 0.25, 0.5) if tell and text else text
+        return yaml.load(source, Loader=_Loader)  # noqa: S506 (a subclass of the safe loader)
     except yaml.MarkedYAMLError as error:
         mark: Any = error.problem_mark or error.context_mark
         where = f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
@@ -95,9 +117,9 @@ def parse_yaml(text: str) -> Any:
         raise DocumentError(f"is not YAML: {str(error).splitlines()[0]}") from None
 
 
-def _refuse_depth(text: str) -> None:
+def _refuse_depth(source: str | _Told) -> None:
     depth = 0
-    for event in yaml.parse(text, Loader=_Loader):
+    for event in yaml.parse(source, Loader=_Loader):
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > MAX_DEPTH:

@@ -14,7 +14,7 @@ from rich.table import Table
 from campaign_express import embedded
 from campaign_express.bidding.model import Catalog
 from campaign_express.bidding.money import micros_to_price
-from campaign_express.cli.common import ConfigOption, InputFile, settings_from, stderr, stdout
+from campaign_express.cli.common import ConfigOption, InputFile, PatientProgress, settings_from, stdout
 from campaign_express.config import Settings
 
 if TYPE_CHECKING:
@@ -68,8 +68,13 @@ def _read(settings: Settings, file: Path) -> Catalog:
     from campaign_express import bootstrap
     from campaign_express.bidding.catalog import load_catalog
 
-    with stderr.status(f"checking {file}"):  # a large YAML file takes a while
-        return load_catalog(file, bootstrap.read_exchanges(settings))
+    def checking(done: int, total: int) -> None:
+        if done == 1:
+            progress.then("", total)
+        progress.to(done, f"checked {done:,} of {total:,} campaigns")
+
+    with PatientProgress(f"reading {file.name}", 1.0) as progress:
+        return load_catalog(file, bootstrap.read_exchanges(settings), progress.to, checking)
 
 
 @contextmanager

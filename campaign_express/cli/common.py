@@ -59,8 +59,12 @@ class PatientProgress:
     def __enter__(self) -> Self:
         return self
 
-    def to(self, done: float) -> None:
-        self._progress.update(self._task, completed=done)
+    def then(self, label: str, total: float) -> None:
+        """Begin the bar anew for the next part of the work. The second that it waits is not begun anew."""
+        self._progress.reset(self._task, description=label, total=total)
+
+    def to(self, done: float, label: str | None = None) -> None:
+        self._progress.update(self._task, completed=done, description=label)
         if not self._shown and time.monotonic() - self._started_at > self.AFTER_S:
             self._shown = True
             self._progress.start()

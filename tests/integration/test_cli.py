@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -13,9 +14,11 @@ from threading import Thread
 
 import pytest
 import yaml
+from rich.console import Console
 from typer.testing import CliRunner, Result
 
 from campaign_express import embedded, frames
+from campaign_express.bidding.documents import read_document
 from campaign_express.cli import app
 from campaign_express.cli import replay as replay_command
 from campaign_express.config import Settings
@@ -151,6 +154,28 @@ def test_wrong_input_of_replay(directory: Path) -> None:
 def test_catalog_validate() -> None:
     examples = Path(embedded.__file__).parent / "data" / "examples" / "catalog.yaml"
     assert "no problem found" in run("catalog", "validate", str(examples)).stdout
+
+
+@pytest.mark.parametrize("suffix", ["yaml", "json"])
+@pytest.mark.parametrize(
+    ("terminal", "after_s", "shown"),
+    [(True, 0.0, True), (True, 60.0, False), (False, 0.0, False)],
+    ids=["slow", "fast", "no terminal"],
+)
+def test_a_long_check_of_a_catalogue_shows_how_far_it_is(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, terminal: bool, after_s: float, shown: bool
+) -> None:
+    raw = read_document(Path(embedded.__file__).parent / "data" / "examples" / "catalog.yaml", 1 << 20)
+    file = directory / f"many.{suffix}"
+    file.write_text(yaml.safe_dump(raw) if suffix == "yaml" else json.dumps(raw))
+    seen = io.StringIO()
+    monkeypatch.setattr("campaign_express.cli.common.stderr", Console(file=seen, force_terminal=terminal, width=100))
+    monkeypatch.setattr("campaign_express.cli.common.PatientProgress.AFTER_S", after_s)
+    result = run("catalog", "validate", str(file))
+    count = len(raw["campaigns"])
+    assert f"{count} campaigns" in result.output
+    assert (f"checked {count} of {count} campaigns" in seen.getvalue()) is shown
+    assert bool(seen.getvalue()) is shown
 
 
 def test_catalog_problems_are_all_told_by_campaign(directory: Path) -> None:
