@@ -10,6 +10,8 @@ from __future__ import annotations
 import base64
 import json
 import random
+import re
+from collections.abc import Sequence
 from typing import Any
 
 from benchmarks import market
@@ -34,6 +36,23 @@ def generate(count: int = COUNT, seed: int = SEED) -> list[bytes]:
         if SMALLEST <= len(body) <= LARGEST:
             bodies.append(body)
     return bodies
+
+
+# Ids of persons and of the request itself, all hexadecimal and longer than any other number in a body.
+_ID = re.compile(rb'"(?:id|buyeruid|ifa)":"([0-9a-f]{4})(?=[0-9a-f-]{12,32}")')
+
+
+def with_people(chosen: Sequence[bytes], times: int) -> list[bytes]:
+    """Each body `times` times, every time from another person and under another id; all else is as it was."""
+
+    def renamed(body: bytes, turn: int) -> bytes:
+        def other(found: re.Match[bytes]) -> bytes:
+            head = found[0][: -len(found[1])]
+            return head + b"%04x" % ((int(found[1], 16) + turn) % 65_536)
+
+        return _ID.sub(other, body)
+
+    return [renamed(body, turn) for turn in range(times) for body in chosen]
 
 
 def _hex(rng: random.Random, digits: int) -> str:

@@ -17,6 +17,7 @@ import time
 from typing import Any, Protocol
 
 from campaign_express import frames
+from campaign_express.clock import Clock
 from campaign_express.frames import HEADER, Ask, Reply, Timings
 
 logger = logging.getLogger(__name__)
@@ -42,8 +43,9 @@ class Answering(Protocol):
 class AgentSocket:
     """Serves `bidder` at the Unix socket `path`. Construct it when the bidder is warm: listening means ready."""
 
-    def __init__(self, bidder: Answering, path: str) -> None:
+    def __init__(self, bidder: Answering, path: str, clock: Clock = Clock()) -> None:  # noqa: B008  # it is frozen
         self.bidder = bidder
+        self.clock = clock
         self.path = path
         self.batches = 0
         self.requests = 0
@@ -69,7 +71,7 @@ class AgentSocket:
     def explain(self, body: bytes, exchange: str) -> dict[str, Any]:
         # Not under the lock: with a large catalogue it takes longer than a gateway waits for an agent. What it shares
         # with batches are remembered masks, each read and written in one step.
-        return self.bidder.explain(body, exchange, int(time.time() * 1000))
+        return self.bidder.explain(body, exchange, self.clock.now_ms())
 
     def _accept(self) -> None:
         while True:
@@ -103,7 +105,7 @@ class AgentSocket:
         self.requests += len(asks)
         try:
             with self._lock:
-                return bidder.answer(asks, time.monotonic_ns(), int(time.time() * 1000))
+                return bidder.answer(asks, time.monotonic_ns(), self.clock.now_ms())
         except Exception:
             # `answer` never raises; should it, the agent and the other batches live on. A reply without answers has the
             # gateway answer this one, in the way that each exchange wants its no-bids.
