@@ -76,6 +76,8 @@ def exchange_problems(exchange: Exchange, quirks: Collection[str]) -> Iterator[t
         yield "price_macro", "is empty: without it no price comes back"
     if exchange.price_notice != "impression" and exchange.price_notice not in exchange.notices:
         yield "price_notice", f"{show(exchange.price_notice)} is not among notices, so nothing would ever be paid"
+    if exchange.sync_url and "{UID}" not in exchange.sync_url:
+        yield "sync_url", "has no {UID}: the exchange would not learn our id"
     if len(set(exchange.notices)) < len(exchange.notices):
         yield "notices", "names one twice"
     if wrong := cattax_problem(exchange.cattax):

@@ -306,6 +306,7 @@ class Exchange(Frozen, frozen=True, kw_only=True):
     exp: Annotated[int, Meta(ge=1, le=86_400)] = 3600  # seconds between bid and impression that we honour
     cattax: int = 1  # when a request has no cattax
     quirks: tuple[str, ...] = ()  # names from openrtb/quirks.py
+    sync_url: Annotated[str, Meta(pattern=r"^(|https://[^\s\x00-\x1f]+)$")] = ""  # {UID} in it becomes our user id
 
 
 class Exchanges(Frozen, frozen=True, kw_only=True):

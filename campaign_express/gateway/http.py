@@ -3,6 +3,7 @@
     POST /v1/bid, /v1/bid/{exchange}   a BidRequest (JSON, gzip or not) -> 200 BidResponse, 204 no-bid, 400, 404, 413
     GET  /health, /live                the process answers
     GET  /ready                        200 while at least one agent lives and the cell is not draining, else 503
+    /v1/win, /v1/imp, /v1/click, ...   notices, see notices.py
 
 The body goes to an agent as it came. What the gateway refuses by itself (path, method, size, encoding) it answers with
 a JSON error; being overloaded is not an error to an exchange: it is a no-bid.
@@ -64,6 +65,14 @@ class Readiness(Protocol):
         ...
 
 
+class Notices(Protocol):
+    """What answers all paths of notices; see `notices.NoticeDesk`."""
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send, close: bool = False) -> bool:
+        """False where the path is none of its own; then nothing was sent."""
+        ...
+
+
 class ExchangeApp:
     """ASGI app for exchanges. One instance serves the cell's own listener and Serve's ingress."""
 
@@ -76,6 +85,7 @@ class ExchangeApp:
         self.max_body = max_body_bytes
         self._max_answers = connection_max_answers
         self.draining = False
+        self.notices: Notices | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -94,8 +104,12 @@ class ExchangeApp:
                 await self._probe(path, send)
             else:
                 await self._refuse(405, send, [(b"allow", b"GET, HEAD")])
-        else:
+        elif self.notices is None or not await self.notices.handle(scope, receive, send, self._closes(scope)):
             await self._refuse(404, send)
+
+    def _closes(self, scope: Scope) -> bool:
+        """Whether the connection is to end with this answer."""
+        return self.draining or self.is_last(scope.get("campaign_express.answers", 0))  # set by protocol.BidProtocol
 
     async def _bid(self, scope: Scope, exchange: str, receive: Receive, send: Send) -> None:
         arrival_ns = time.monotonic_ns()
@@ -122,7 +136,7 @@ class ExchangeApp:
         counters.http_requests += 1
         answer = await self.pool.submit(Ask(exchange, arrival_ns, body, JSON, flags))
 
-        close = self.draining or self.is_last(scope.get("campaign_express.answers", 0))  # set by protocol.BidProtocol
+        close = self._closes(scope)
         if answer.status == 204:
             await send(_NO_BID_CLOSE if close else _NO_BID)
             await send(_EMPTY)

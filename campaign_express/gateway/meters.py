@@ -20,6 +20,7 @@ LATENCY_NS = tuple(
 )
 QUEUE_NS = tuple(int(ms * 1e6) for ms in (0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 50, 100, 250, 500))
 WORK_NS = tuple(int(ms * 1e6) for ms in (0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1, 1.5, 2, 3, 5, 7.5, 10, 20, 50, 100))
+PUBLISH_NS = tuple(int(ms * 1e6) for ms in (0.25, 0.5, 1, 2, 3, 5, 7.5, 10, 20, 30, 50, 75, 100, 250, 500, 1000))
 BATCH_SIZES = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 256)
 PRICE_MICROS = tuple(
     int(usd * 1e6) for usd in (0.05, 0.1, 0.25, 0.5, 0.75, 1, 1.5, 2, 3, 4, 5, 7.5, 10, 15, 20, 30, 50)
@@ -61,6 +62,8 @@ class Gauges(Struct):
     in_flight: int = 0
     queued: int = 0
     draining: bool = False
+    broker_up: bool = False  # JetStream acknowledges events
+    spool_bytes: int = 0
     resident_bytes: int = 0
 
 
@@ -79,12 +82,26 @@ class Counters(Struct):
     outcomes: list[int] = msgspec.field(default_factory=lambda: [0] * (BID + 1))
     rules: dict[str, int] = msgspec.field(default_factory=dict)  # invalid requests by the rule they break
     refusals: list[int] = msgspec.field(default_factory=lambda: [0] * len(REFUSALS))
+    notices: dict[str, int] = msgspec.field(default_factory=dict)  # by "kind outcome"
+    notice_prices: dict[str, int] = msgspec.field(default_factory=dict)  # of those that are not plainly believed: why
+    spooled: int = 0  # events that went to the spool
+    drained: int = 0  # and from there to JetStream
+    spool_damaged: int = 0  # segments that ended in a record that cannot be read
+    touches_dropped: int = 0
     latency: Histogram = msgspec.field(default_factory=lambda: Histogram.of(LATENCY_NS))
     queue_time: Histogram = msgspec.field(default_factory=lambda: Histogram.of(QUEUE_NS))
     batch_size: Histogram = msgspec.field(default_factory=lambda: Histogram.of(BATCH_SIZES))
     decision_time: Histogram = msgspec.field(default_factory=lambda: Histogram.of(WORK_NS))
     inference_time: Histogram = msgspec.field(default_factory=lambda: Histogram.of(WORK_NS))
     price: Histogram = msgspec.field(default_factory=lambda: Histogram.of(PRICE_MICROS))
+    publish_time: Histogram = msgspec.field(default_factory=lambda: Histogram.of(PUBLISH_NS))
+
+    def count_notice(self, kind: str, outcome: str) -> None:
+        key = f"{kind} {outcome}"
+        self.notices[key] = self.notices.get(key, 0) + 1
+
+    def count_price(self, remark: str) -> None:
+        self.notice_prices[remark] = self.notice_prices.get(remark, 0) + 1
 
     def add(self, other: Counters) -> None:
         """Add another cell's counts to these."""

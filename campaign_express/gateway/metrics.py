@@ -36,6 +36,10 @@ COUNTERS = (
     _Counter("shed_requests", "Requests refused because the queue was full.", "shed"),
     _Counter("agent_restarts", "Agents that came back after their link was lost.", "agent_restarts"),
     _Counter("bids", "Bids made; a response may hold several.", "bids"),
+    _Counter("spooled_events", "Events that went to the local spool.", "spooled"),
+    _Counter("drained_events", "Events that went from the spool to JetStream.", "drained"),
+    _Counter("damaged_spools", "Spool segments that end in a record which cannot be read.", "spool_damaged"),
+    _Counter("dropped_touches", "Clicks and views that Redis did not take in time.", "touches_dropped"),
     _Counter("agent_busy_seconds", "Time that agents spent deciding.", "busy_ns", NANO),
 )
 
@@ -53,6 +57,7 @@ HISTOGRAMS = (
     _Histogram("batch_size_requests", "Requests in a batch.", "batch_size", 1.0),
     _Histogram("decision_time_seconds", "An agent's time for a batch.", "decision_time", NANO),
     _Histogram("inference_time_seconds", "The model's time within a batch.", "inference_time", NANO),
+    _Histogram("event_publish_seconds", "From an event's making to its being durable.", "publish_time", NANO),
     _Histogram("bid_price_usd_cpm", "Prices of bids, USD CPM.", "price", MICRO),
 )
 
@@ -71,6 +76,8 @@ GAUGES = (
     _Gauge("in_flight_requests", "Requests in agents' hands.", "in_flight"),
     _Gauge("queued_requests", "Requests waiting for an agent.", "queued"),
     _Gauge("draining", "1 while the cell is leaving.", "draining"),
+    _Gauge("broker_up", "1 while JetStream acknowledges events.", "broker_up"),
+    _Gauge("spool_bytes", "Bytes that wait in the cell's spool.", "spool_bytes"),
     _Gauge("resident_memory_bytes", "Memory of the gateway and its agents.", "resident_bytes"),
 )
 
@@ -117,6 +124,18 @@ class NodeCollector(Collector):
         for status, count in zip(REFUSALS, total.refusals, strict=True):
             refusals.add_metric([str(status)], count)
         yield refusals
+        notices = CounterMetricFamily(
+            PREFIX + "notices", "Notices, postbacks and syncs by what came of them.", labels=["kind", "outcome"]
+        )
+        for key, count in sorted(total.notices.items()):
+            notices.add_metric(key.split(" "), count)
+        yield notices
+        prices = CounterMetricFamily(
+            PREFIX + "notice_prices", "Prices of notices that are not plainly believed.", labels=["remark"]
+        )
+        for remark, count in sorted(total.notice_prices.items()):
+            prices.add_metric([remark], count)
+        yield prices
         failures = CounterMetricFamily(PREFIX + "model_load_failures", "Models that an agent could not load.")
         failures.add_metric([], self._model_load_failures)
         yield failures

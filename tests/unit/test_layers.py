@@ -33,6 +33,9 @@ MAY: dict[str, set[str]] = {
     "exchange": {"openrtb", "bidding", "errors", "clock", "exchange", "loadgen"},
     "learning": {"openrtb", "bidding", "ports", "errors", "adapters", "learning", "config"},
     "bidder": {"openrtb", "bidding", "ports", "errors", "frames", "control", "events"},
+    "bootstrap_notices": {
+        *("openrtb", "bidding", "ports", "errors", "config", "adapters", "gateway", "bootstrap", "clock", "events"),
+    },
     "bootstrap": {
         *("openrtb", "bidding", "ports", "errors", "frames", "config", "adapters", "bidder"),
         *("clock", "control", "events"),
@@ -48,6 +51,7 @@ FORBIDDEN = {
     "exchange": {"ray"},
     "bidder": {"ray", "redis", "nats", "asyncio"},
     "bootstrap": {"ray"},
+    "bootstrap_notices": {"ray"},
     "cli": set(),
 }
 

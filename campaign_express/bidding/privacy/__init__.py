@@ -13,7 +13,7 @@ docs/privacy.md says which signal has which effect; tests run from its tables.
 """
 
 from campaign_express.bidding.privacy.coarse import IPV4_KEPT, IPV6_KEPT, truncate_coordinate, truncate_ip
-from campaign_express.bidding.privacy.consent import UNRESTRICTED, Consent, PrivacyPolicy, assess
+from campaign_express.bidding.privacy.consent import UNRESTRICTED, Consent, PrivacyPolicy, assess, assess_query
 from campaign_express.bidding.privacy.regions import gdpr_countries
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "Consent",
     "PrivacyPolicy",
     "assess",
+    "assess_query",
     "gdpr_countries",
     "truncate_coordinate",
     "truncate_ip",

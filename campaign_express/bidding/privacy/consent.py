@@ -7,6 +7,8 @@ of effects.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from urllib.parse import quote
@@ -22,6 +24,7 @@ from campaign_express.openrtb.request import BidRequest, Regs
 MAX_STRING = 4096
 MAX_SECTIONS = 64  # of gpp_sid; some twenty are defined
 _CACHE = 2048
+_sid = re.compile(r"(?<![^,])[0-9]{1,4}(?![^,])").findall
 
 _COPPA, _LMT, _DNT, _GPC = 1, 2, 4, 8
 _LIMITS = ((_COPPA, "coppa"), (_LMT, "lmt"), (_DNT, "dnt"), (_GPC, "gpc"))
@@ -92,6 +95,26 @@ def assess(request: BidRequest, country: str, policy: PrivacyPolicy) -> Consent:
         gpp_sid = tuple(sorted(set(gpp_sid)))[:MAX_SECTIONS]
     gdpr = _gdpr_flag(regs)
     return _judge(limits, gdpr, assumed, _kept(tc_string), _kept(us_privacy), _kept(gpp), gpp_sid, policy.vendor_id)
+
+
+def assess_query(signals: Mapping[str, str], gpc: bool, policy: PrivacyPolicy) -> Consent:
+    """Consent of a browser that comes with signals in a URL, by the names of `Consent.query`; its country is not known.
+
+    `gpc`: the browser sent `Sec-GPC: 1`. A flag that is neither 0 nor 1 is none.
+    """
+    limits = (_COPPA if signals.get("coppa") == "1" else 0) | (_GPC if gpc or signals.get("gpc") == "1" else 0)
+    gdpr = {"0": False, "1": True}.get(signals.get("gdpr", ""))
+    sids = [int(part) for part in _sid(signals.get("gpp_sid", ""))]
+    return _judge(
+        limits,
+        gdpr,
+        "" in policy.gdpr_countries,
+        _kept(signals.get("gdpr_consent", "")),
+        _kept(signals.get("us_privacy", "")),
+        _kept(signals.get("gpp", "")),
+        tuple(sorted(set(sids))[:MAX_SECTIONS]),
+        policy.vendor_id,
+    )
 
 
 def _kept(text: str) -> str:

@@ -1,0 +1,142 @@
+"""Clicks and views in Redis, for as long as a conversion may be due to them. Keys: docs/events.md.
+
+    touch:c:{<bid key>}              a click, as MessagePack (ports.Touch)
+    touch:v:{<bid key>}              a view of somebody who may be known, likewise
+    touch:u:{<canonical id>}:<adv.>  sorted set: `c:` or `v:` and bid key of the person's last touches, by time
+
+Each expires with its window, which counts from the bid. A touch is written once: the same notice again changes nothing.
+Writes are queued and go out in pipelines, since nobody waits for them; while Redis is away they wait in a bounded
+queue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+from redis.exceptions import RedisError
+
+from campaign_express.clock import Clock
+from campaign_express.errors import Unavailable
+from campaign_express.ports import Touch
+
+log = logging.getLogger(__name__)
+
+MAX_QUEUE = 20_000
+BATCH = 200
+PAUSE_S = 0.5  # between attempts while Redis is away
+KEPT = 8  # touches of one person with one advertiser
+CLOSE_S = 2.0
+
+_write = msgspec.msgpack.Encoder().encode
+_read = msgspec.msgpack.Decoder(Touch).decode
+_LETTERS = {"click": "c", "impression": "v"}
+
+
+class RedisTouches:
+    """`ports.TouchStore`. Used from one event loop; `make_client` gives a client of `redis.asyncio`, one node's or a
+    cluster's, when it is first needed."""
+
+    def __init__(
+        self, make_client: Callable[[], Any], clock: Clock, *, click_window_ms: int, view_window_ms: int
+    ) -> None:
+        self._make_client = make_client
+        self._client: Any = None
+        self._clock = clock
+        self._windows = {"click": click_window_ms, "impression": view_window_ms}
+        self._queue: deque[Touch] = deque()
+        self._writer: asyncio.Task[None] | None = None
+        self._closing = False
+        self.dropped = 0  # touches that found the queue full
+
+    def record(self, touch: Touch) -> None:
+        """See `ports.TouchStore`."""
+        if touch.kind not in _LETTERS or (touch.kind == "impression" and not touch.user):
+            return
+        if len(self._queue) >= MAX_QUEUE:
+            self._queue.popleft()
+            self.dropped += 1
+        self._queue.append(touch)
+        if self._writer is None and not self._closing:
+            self._writer = asyncio.get_running_loop().create_task(self._write_queue())
+
+    async def find(self, advertiser: str, click_id: str, user: str) -> list[Touch]:
+        """See `ports.TouchStore`."""
+        try:
+            names = {f"c:{click_id}"} if click_id else set()
+            client = self._connected()
+            if user:
+                names.update(name.decode() for name in await client.zrange(_index(user, advertiser), 0, -1))
+            if not names:
+                return []
+            pipeline = client.pipeline(transaction=False)
+            for name in sorted(names):
+                pipeline.get(_key(name))
+            found = await pipeline.execute()
+        except (RedisError, OSError, TimeoutError) as error:
+            raise Unavailable(f"clicks and views cannot be looked up: {type(error).__name__}") from None
+        return [_read(raw) for raw in found if raw]
+
+    async def close(self) -> None:
+        """Write what is queued, for a little while."""
+        self._closing = True
+        if self._writer is not None:
+            await asyncio.wait([self._writer], timeout=CLOSE_S)
+            self._writer.cancel()
+        if self._client is not None:
+            await self._client.aclose()
+
+    def _connected(self) -> Any:
+        if self._client is None:
+            self._client = self._make_client()
+        return self._client
+
+    async def _write_queue(self) -> None:
+        told = False
+        while self._queue:
+            batch = [self._queue[n] for n in range(min(BATCH, len(self._queue)))]
+            try:
+                await self._write(batch)
+            except (RedisError, OSError, TimeoutError) as error:
+                if not told:
+                    log.warning("clicks and views cannot be stored", extra={"reason": type(error).__name__})
+                    told = True
+                await asyncio.sleep(PAUSE_S)
+                continue
+            for touch in batch:
+                if self._queue and self._queue[0] is touch:  # else it was dropped meanwhile
+                    self._queue.popleft()
+        self._writer = None
+
+    async def _write(self, touches: list[Touch]) -> None:
+        pipeline = self._connected().pipeline(transaction=False)
+        now_ms = self._clock.now_ms()
+        commands = 0
+        for touch in touches:
+            life_ms = int(self._clock.real_s(touch.bid_ms + self._windows[touch.kind] - now_ms) * 1000)
+            if life_ms <= 0:
+                continue
+            commands += 1
+            name = f"{_LETTERS[touch.kind]}:{touch.bid_key}"
+            pipeline.set(_key(name), _write(touch), px=life_ms, nx=True)
+            if touch.user:
+                index = _index(touch.user, touch.advertiser)
+                pipeline.zadd(index, {name: touch.touched_ms}, nx=True)
+                pipeline.zremrangebyrank(index, 0, -KEPT - 1)
+                pipeline.pexpire(index, life_ms, gt=True)
+                pipeline.pexpire(index, life_ms, nx=True)
+        if commands:
+            await pipeline.execute()
+
+
+def _key(name: str) -> str:
+    kind, _, bid = name.partition(":")
+    return f"touch:{kind}:{{{bid}}}"
+
+
+def _index(user: str, advertiser: str) -> str:
+    return f"touch:u:{{{user}}}:{advertiser}"

@@ -1,0 +1,143 @@
+"""The gateway's part of bootstrap: settings in, a notices desk with its adapters out. Imports no Ray.
+
+Apart from `bootstrap`, because agents need none of it and would hold the clients of NATS and Redis in memory.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from campaign_express.adapters import redis_async
+from campaign_express.adapters.nats import JetStreamSink, StreamTerms
+from campaign_express.adapters.spool import Spool
+from campaign_express.adapters.touches import RedisTouches
+from campaign_express.bidding.currency import load_rates
+from campaign_express.bidding.model import Exchange
+from campaign_express.bidding.privacy import PrivacyPolicy, assess_query, gdpr_countries
+from campaign_express.bootstrap import read_exchanges
+from campaign_express.clock import parse_clock
+from campaign_express.config import Settings
+from campaign_express.errors import ConfigError
+from campaign_express.gateway.clearing import PriceReader, PriceTerms, parse_price_keys
+from campaign_express.gateway.conversions import Conversions, Windows
+from campaign_express.gateway.meters import Meters
+from campaign_express.gateway.notices import NoticeDesk
+from campaign_express.gateway.sync import SyncTerms, UserSync
+from campaign_express.openrtb.notices import NoticeSigner, parse_keys
+from campaign_express.openrtb.postbacks import PostbackTokens
+from campaign_express.ports import IdentityStore
+
+log = logging.getLogger(__name__)
+
+_KINDS = {"nurl": "win", "burl": "billing", "impression": "impression"}
+
+
+@dataclass(frozen=True, slots=True)
+class NoticeService:
+    """The desk and what it stands on, started and ended in order."""
+
+    desk: NoticeDesk
+    sink: JetStreamSink
+    touches: RedisTouches
+    meters: Meters
+
+    async def start(self) -> None:
+        """Returns when events can be made durable. Raises Unavailable when not even the spool can be opened."""
+        await self.sink.start()
+
+    async def close(self) -> None:
+        """After the listeners: nothing is lost, and what JetStream did not take stays in the spool."""
+        await self.desk.close()
+        await self.touches.close()
+        await self.sink.close()
+
+    def refresh(self) -> None:
+        """Bring the cell's meters up to date."""
+        gauges, counters = self.meters.gauges, self.meters.counters
+        gauges.broker_up = self.sink.up
+        gauges.spool_bytes = self.sink.spool.bytes
+        counters.spooled = self.sink.spooled
+        counters.drained = self.sink.drained
+        counters.spool_damaged = self.sink.spool.torn + self.sink.spool.damaged
+        counters.touches_dropped = self.touches.dropped
+
+
+def build_notice_service(
+    settings: Settings, meters: Meters, cell: str, identities: IdentityStore | None = None
+) -> NoticeService:
+    """What a cell answers notices with. `cell` names its spool; `redis_url` and `nats_url` are filled in.
+
+    Raises ConfigError with every problem.
+    """
+    exchanges = read_exchanges(settings).exchanges
+    keys = parse_keys(settings.notice_keys)
+    price_keys = parse_price_keys(settings.price_keys)
+    _check(settings, exchanges, price_keys)
+    clock = parse_clock(settings.simulated_clock)
+    rates = load_rates(Path(settings.rates_file) if settings.rates_file else None)
+    windows = Windows(settings.click_window_s * 1000, settings.view_window_s * 1000)
+    touches = RedisTouches(
+        functools.partial(redis_async.connect, settings.redis_url),
+        clock,
+        click_window_ms=windows.click_ms,
+        view_window_ms=windows.view_ms,
+    )
+    spool = Spool(Path(settings.data_dir, "spool").absolute(), cell, max_bytes=settings.spool_max_bytes)
+    sink = JetStreamSink(
+        settings.nats_url,
+        spool,
+        name=f"campaign-express cell {cell}",
+        terms=StreamTerms(
+            settings.stream_replicas,
+            settings.stream_max_age_s,
+            settings.stream_max_bytes,
+            settings.stream_duplicate_window_s,
+        ),
+        patience_s=settings.publish_patience_ms / 1000,
+    )
+    policy = PrivacyPolicy(settings.tcf_vendor_id, gdpr_countries(settings.gdpr_when_absent))
+
+    def may_identify(signals: Mapping[str, str], gpc: bool) -> bool:
+        return assess_query(signals, gpc, policy).identify
+
+    desk = NoticeDesk(
+        NoticeSigner(keys, settings.notice_base_url),
+        sink,
+        PriceReader({exchange.name: _price_terms(exchange, price_keys) for exchange in exchanges}, rates.usd_per),
+        Conversions(PostbackTokens(keys).fits, touches, identities, rates.usd_per, windows),
+        UserSync({e.name: SyncTerms(e.name, e.sync_url) for e in exchanges}, identities, may_identify),
+        touches,
+        clock,
+        meters,
+        url_life_s=settings.notice_url_life_s,
+    )
+    return NoticeService(desk, sink, touches, meters)
+
+
+def _price_terms(exchange: Exchange, keys: Mapping[str, tuple[bytes, bytes]]) -> PriceTerms:
+    return PriceTerms(
+        kind=_KINDS[exchange.price_notice],
+        currency=exchange.currency,
+        encrypted=exchange.price_encryption != "none",
+        keys=keys.get(exchange.name),
+    )
+
+
+def _check(settings: Settings, exchanges: tuple[Exchange, ...], keys: Mapping[str, object]) -> None:
+    names = {exchange.name for exchange in exchanges}
+    problems = [f"price_keys: no exchange is called {name}" for name in sorted(keys.keys() - names)]
+    for exchange in exchanges:
+        if exchange.price_encryption != "none" and exchange.name not in keys:
+            log.warning("an exchange encrypts its prices and has no price_keys", extra={"exchange": exchange.name})
+    longest = max(exchange.exp for exchange in exchanges) + settings.notice_lateness_s
+    if settings.notice_url_life_s < longest:
+        problems.append(
+            f"notice_url_life_s: {settings.notice_url_life_s} is less than the longest exp"
+            f" and notice_lateness_s together, {longest}"
+        )
+    if problems:
+        raise ConfigError("Settings that cannot be used:", problems)
