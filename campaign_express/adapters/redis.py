@@ -62,8 +62,8 @@ def _node(url: str) -> str:
     return f"{split.scheme}://{split.hostname or ''}{port}{split.path}"
 
 
-def connect(url: str) -> Redis | RedisCluster:
-    """A client with short timeouts and one retry. Connects when first used; a cluster's client connects here.
+def connect(url: str, retries: int = 1) -> Redis | RedisCluster:
+    """A client with short timeouts and one retry (or `retries`; 0 where a command must not be sent twice). Connects when first used; a cluster's client connects here.
 
     `redis://HOST:PORT/DB` or `rediss://` (TLS) is one node; several such urls with commas between them are nodes of one
     Redis Cluster, as is one url with the scheme `redis+cluster://` or `rediss+cluster://`. User, password and TLS
@@ -75,7 +75,7 @@ def connect(url: str) -> Redis | RedisCluster:
     options: dict[str, Any] = {
         "socket_timeout": TIMEOUT_S,
         "socket_connect_timeout": TIMEOUT_S,
-        "retry": Retry(ConstantBackoff(0.02), 1),
+        "retry": Retry(ConstantBackoff(0.02), retries),
     }
     try:
         if not cluster:

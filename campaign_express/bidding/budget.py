@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from copy import copy
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import NamedTuple
@@ -108,6 +109,16 @@ class Limits(NamedTuple):
     daily_headroom: int
     hourly_headroom: int
 
+    @property
+    def grantable(self) -> tuple[int | None, int | None, int | None]:
+        """The most that may be committed and reserved together when more is lent: total, daily, hourly."""
+        total, daily, hourly, *headroom = self
+        return (
+            None if total is None else total - headroom[0],
+            None if daily is None else daily - headroom[1],
+            None if hourly is None else hourly - headroom[2],
+        )
+
 
 def limits(budget: Budget, share: float = HEADROOM) -> Limits:
     """Headroom of the day is `share` of the daily budget, and so it is of the total, that of the hour of the hourly.
@@ -143,12 +154,9 @@ class CampaignAccount(NamedTuple):
 
 
 class Accounts:
-    """All campaigns of a catalogue with their scopes.
+    """All campaigns of a catalogue with their scopes."""
 
-    `former` keeps the time zones of campaigns that are gone: a notice may come for one after that.
-    """
-
-    def __init__(self, catalog: Catalog, headroom: float = HEADROOM, former: Accounts | None = None) -> None:
+    def __init__(self, catalog: Catalog, headroom: float = HEADROOM) -> None:
         advertisers = {advertiser.id: advertiser for advertiser in catalog.advertisers}
         self.headroom = headroom
         self.campaigns: dict[str, CampaignAccount] = {
@@ -158,14 +166,15 @@ class Accounts:
         self.of_advertiser: dict[str, list[str]] = {advertiser: [] for advertiser in advertisers}
         for campaign in catalog.campaigns:
             self.of_advertiser[campaign.advertiser].append(campaign.id)
-        self.account_zones = {advertiser.id: advertiser.time_zone for advertiser in catalog.advertisers}
+        self._account_zones = {advertiser.id: advertiser.time_zone for advertiser in catalog.advertisers}
         self._former: dict[str, CampaignAccount] = {}
-        if former is not None:
-            self._former = {
-                name: account
-                for name, account in {**former._former, **former.campaigns}.items()
-                if name not in self.campaigns
-            }
+
+    def remembering(self, former: Accounts) -> Accounts:
+        """These accounts, with the time zones of campaigns that were in `former`: notices may still come for them."""
+        made = copy(self)
+        known = {**former._former, **former.campaigns}
+        made._former = {name: account for name, account in known.items() if name not in self.campaigns}
+        return made
 
     def get(self, campaign: str) -> CampaignAccount | None:
         """Also of a campaign that was in an earlier catalogue."""
@@ -177,7 +186,7 @@ class Accounts:
         if account is not None:
             return account.periods(wall_ms)
         quarter = wall_ms // (QUARTER_S * 1000)
-        zone = self.account_zones.get(advertiser, "UTC")
+        zone = self._account_zones.get(advertiser, "UTC")
         return Periods(*_keys("UTC", quarter), *_keys(zone, quarter))
 
     def scopes(self, campaign: str, wall_ms: int) -> tuple[Scope, ...]:

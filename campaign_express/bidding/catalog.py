@@ -16,12 +16,14 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 import yaml
+from msgspec import Struct
 
 from campaign_express.bidding import catalog_rules, creative_rules, targeting_rules
 from campaign_express.bidding.documents import DocumentError, Tell, read_document
 from campaign_express.bidding.model import Advertiser, Budget, Campaign, Catalog, Creative, Exchanges
 from campaign_express.bidding.money import MICROS, usd_to_micros
 from campaign_express.bidding.shape import convert, join, show
+from campaign_express.bidding.sharing import Known, share
 from campaign_express.errors import CatalogError
 
 MAX_FILE_BYTES = 256 * 2**20
@@ -48,7 +50,7 @@ def load_catalog(
     `checking` how many campaigns are checked, and of how many.
     """
     try:
-        raw = read_document(path, MAX_FILE_BYTES)
+        raw = read_document(path, MAX_FILE_BYTES, reading)
     except DocumentError as error:
         raise CatalogError(_TITLE, [f"{path}: {error}"]) from None
     return parse_catalog(raw, exchanges, checking)
@@ -203,7 +205,7 @@ def _with_units(raw: Mapping[str, Any], found: list[tuple[str, str]]) -> dict[st
 def _budget(raw: Mapping[str, Any], found: list[tuple[str, str]]) -> dict[str, Any]:
     """A budget with its amounts in micros; null stays, and means no limit. After a problem there is none either."""
     made = dict(raw)
-    for key in _BUDGET_KEYS & raw.keys():
+    for key in sorted(_BUDGET_KEYS & raw.keys()):
         if raw[key] is not None:
             before = len(found)
             micros = _amount(raw[key], f"budget.{key}", found)
@@ -252,16 +254,31 @@ def encode_catalog(catalog: Catalog) -> bytes:
     return _MAGIC + msgspec.msgpack.encode(catalog)
 
 
-_decoder = msgspec.msgpack.Decoder(Catalog)
+class _Encoded(Struct, forbid_unknown_fields=True):
+    """A `Catalog` whose campaigns are still encoded."""
+
+    advertisers: tuple[Advertiser, ...]
+    campaigns: tuple[msgspec.Raw, ...]
+    version: int = 0
+
+
+_catalog_decoder = msgspec.msgpack.Decoder(_Encoded)
+_campaign_decoder = msgspec.msgpack.Decoder(Campaign)
 
 
 def decode_catalog(data: bytes) -> Catalog:
-    """What `encode_catalog` wrote: types are checked again, rules are not. Raises CatalogError."""
+    """What `encode_catalog` wrote, equal parts held once: types are checked again, rules are not. Raises CatalogError.
+
+    Campaign by campaign, so that the parts which one does not keep are the memory of the next one.
+    """
     if not data.startswith(_MAGIC):
         first = data.split(b"\n", 1)[0][:40]
         raise CatalogError(_TITLE, [f"the encoded form begins with {first!r}, and {_MAGIC[:-1]!r} is understood"])
     try:
-        return _decoder.decode(memoryview(data)[len(_MAGIC) :])
+        encoded = _catalog_decoder.decode(memoryview(data)[len(_MAGIC) :])
+        known: Known = {}
+        campaigns = tuple([share(_campaign_decoder.decode(campaign), known) for campaign in encoded.campaigns])
+        return Catalog(version=encoded.version, advertisers=encoded.advertisers, campaigns=campaigns)
     except msgspec.DecodeError as error:
         raise CatalogError(_TITLE, [f"the encoded form does not decode: {error}"]) from None
 

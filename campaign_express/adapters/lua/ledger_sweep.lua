@@ -1,0 +1,52 @@
+-- Release what no timely notice can settle any more, and forget bids and periods that are old.
+--
+-- ARGV: last lease to sweep, last hour of bids to forget, last second of hours and of days to forget, 1 when a rebuild
+-- asks, most leases in one call. Returns {leases swept, micros released, 1 when there is more to do}.
+
+if redis.call('HGET', key('fence'), 'rebuilding') and ARGV[5] ~= '1' then
+  return { 0, 0, 0 }
+end
+
+local function mark(name, value)
+  if value > field('marks', name) then -- clocks may go back, marks do not
+    redis.call('HSET', key('marks'), name, text(value))
+  end
+end
+
+local most = tonumber(ARGV[6])
+local leases = redis.call('ZRANGEBYSCORE', key('leases'), '-inf', ARGV[1], 'LIMIT', 0, most)
+local released = 0
+for _, lease in ipairs(leases) do
+  local record = redis.call('HGETALL', key('lease:' .. lease))
+  for i = 1, #record, 2 do
+    if string.sub(record[i], 1, 1) ~= '|' then
+      released = released + release(record[i], lease, tonumber(record[i + 1]))
+    end
+  end
+  redis.call('DEL', key('lease:' .. lease))
+  redis.call('ZREM', key('leases'), lease)
+end
+count('swept', released)
+local more = #leases == most
+mark('swept', tonumber(more and leases[#leases] or ARGV[1]))
+if more then
+  return { #leases, released, 1 }
+end
+
+for _, hour in ipairs(redis.call('ZRANGEBYSCORE', key('hours'), '-inf', ARGV[2])) do
+  redis.call('UNLINK', key('bids:' .. hour))
+  redis.call('ZREM', key('hours'), hour)
+end
+mark('purged', tonumber(ARGV[2]))
+
+local function forget(letter, last)
+  for _, period in ipairs(redis.call('ZRANGEBYSCORE', key('periods'), '-inf', last)) do
+    if string.sub(period, 1, 1) == letter then
+      redis.call('UNLINK', key(period))
+      redis.call('ZREM', key('periods'), period)
+    end
+  end
+end
+forget('h', ARGV[3])
+forget('d', ARGV[4])
+return { #leases, released, 0 }
