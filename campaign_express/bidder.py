@@ -80,6 +80,7 @@ class State:
 
     users: UserStore
     purse: Purse
+    follow: Callable[[Catalog], None]  # called with each catalogue before it is bid with
     lateness_ms: int  # beyond a bid's `exp`, in which its notices may still come
     timeout_s: float  # that a batch waits for `users`
     other_users: UserStore | None = None  # a second client of the same store, for explanations in another thread
@@ -127,6 +128,8 @@ class Bidder:
         """Compile `catalog` and swap it in whole; decisions under way finish with the one before."""
         lines = Lines(catalog)
         state = self.state
+        if state is not None:
+            state.follow(catalog)
         standing = Standing(lines) if state is None else Standing(lines, state.purse, CapTable(lines))
         pipeline = Pipeline(lines, self.scorer, self.rates, self.max_candidates, catalog.version, standing)
         with self._telling:

@@ -182,8 +182,11 @@ class Standing:
         self._running_at = dict.fromkeys(switches.exchanges, 0)
         self._running = running
 
-    def tell_paces(self, paces: Paces, seed: int = 0) -> None:
-        """From now on campaigns take part and bid as `paces` says. `seed` picks the lots."""
+    def tell_paces(self, paces: Paces) -> None:
+        """From now on campaigns take part and bid as `paces` says.
+
+        Its time seeds the lots: each time others, so that a share between two numbers of lots is met on average.
+        """
         self.paces = paces
         known = [
             (paces.campaigns[campaign.id], first, count)
@@ -191,7 +194,7 @@ class Standing:
             if campaign.id in paces.campaigns
         ]
         self.multiplier = self._multipliers(known)
-        self._lots = self._draw(known, seed) if any(pace.participation < 1.0 for pace, _, _ in known) else None
+        self._lots = self._draw(known, paces.at_ms) if any(pace.participation < 1.0 for pace, _, _ in known) else None
 
     def _multipliers(self, known: Sequence[tuple[Pace, int, int]]) -> NDArray[np.float64] | None:
         if all(pace.multiplier == 1.0 for pace, _, _ in known):

@@ -68,7 +68,11 @@ class FakeUsers:
 def with_state(
     *campaigns: Any, users: FakeUsers | None = None, purse: FakePurse | None = None, **fields: Any
 ) -> Bidder:
-    return bidder(*campaigns, state=State(users or FakeUsers(), purse or FakePurse(), LATENESS_MS, 0.01), **fields)
+    return bidder(
+        *campaigns,
+        state=State(users or FakeUsers(), purse or FakePurse(), lambda catalog: None, LATENESS_MS, 0.01),
+        **fields,
+    )
 
 
 def limited(id: str = "c", **fields: Any) -> Any:

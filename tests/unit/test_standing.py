@@ -74,7 +74,7 @@ def test_switches_stop_what_they_name(lines: Lines) -> None:
 def test_a_campaign_takes_part_in_its_share_of_requests(lines: Lines) -> None:
     standing = Standing(lines)
     assert standing.drawn("any") == lines.everything
-    standing.tell_paces(Paces(campaigns={"one": Pace(0.3, 1.0), "two": Pace(0.0, 1.0)}), seed=7)
+    standing.tell_paces(Paces(at_ms=7, campaigns={"one": Pace(0.3, 1.0), "two": Pace(0.0, 1.0)}))
     count = 20_000
     seen = [names(lines, standing.drawn(f"auction-{n}")) for n in range(count)]
     # 256 lots hold 0.3 of them to one lot; crc32 spreads ids over lots evenly: four standard deviations of a binomial.
