@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
 from pathlib import Path
 
 from campaign_express.adapters.enrichment import LocalEnricher
@@ -10,22 +9,13 @@ from campaign_express.adapters.onnx import OnnxScorer, parse_options
 from campaign_express.bidder import Bidder
 from campaign_express.bidding.catalog import decode_catalog, encode_catalog, load_catalog
 from campaign_express.bidding.currency import load_rates
-from campaign_express.bidding.exchanges import load_exchanges
 from campaign_express.bidding.model import Catalog, Exchanges
 from campaign_express.bidding.privacy import PrivacyPolicy, gdpr_countries
 from campaign_express.config import Settings
 from campaign_express.openrtb.notices import NoticeSigner, parse_keys
+from campaign_express.packaged import packaged, read_exchanges
 
-
-def packaged(name: str) -> Path:
-    """A file that ships inside the package, below `data/`."""
-    return Path(str(files("campaign_express").joinpath("data", name)))
-
-
-def read_exchanges(settings: Settings) -> Exchanges:
-    return load_exchanges(
-        Path(settings.exchanges_file) if settings.exchanges_file else packaged("examples/exchanges.yaml")
-    )
+__all__ = ["build_bidder", "read_catalog", "read_exchanges"]
 
 
 def read_catalog(settings: Settings, exchanges: Exchanges) -> Catalog:

@@ -18,7 +18,6 @@ from campaign_express.adapters.touches import RedisTouches
 from campaign_express.bidding.currency import load_rates
 from campaign_express.bidding.model import Exchange
 from campaign_express.bidding.privacy import PrivacyPolicy, assess_query, gdpr_countries
-from campaign_express.bootstrap import read_exchanges
 from campaign_express.clock import parse_clock
 from campaign_express.config import Settings
 from campaign_express.errors import ConfigError
@@ -29,6 +28,7 @@ from campaign_express.gateway.notices import NoticeDesk
 from campaign_express.gateway.sync import SyncTerms, UserSync
 from campaign_express.openrtb.notices import NoticeSigner, parse_keys
 from campaign_express.openrtb.postbacks import PostbackTokens
+from campaign_express.packaged import read_exchanges
 from campaign_express.ports import IdentityStore
 
 log = logging.getLogger(__name__)

@@ -20,6 +20,7 @@ import ray
 from ray.exceptions import RayError
 
 from campaign_express import embedded, memory
+from campaign_express.bootstrap_notices import NoticeService, build_notice_service
 from campaign_express.config import Settings
 from campaign_express.errors import CampaignExpressError, ConfigError, Unavailable
 from campaign_express.gateway.batching import AgentPool
@@ -104,6 +105,7 @@ class Cell:
         self._handover: Handover | None = None
         self._grpc: GrpcListener | None = None
         self._metrics: HttpListener | None = None
+        self._notices: NoticeService | None = None
         self._node = NodeMetrics(self.meters, self._directory, self._refresh)
 
     async def start(self) -> None:
@@ -111,11 +113,20 @@ class Cell:
         await asyncio.to_thread(sweep, self._directory)
         if self._start_embedded:
             self.settings = await asyncio.to_thread(embedded.ensure, self.settings)
+        await self._start_notices()
         await self._start_agents()
         # Before anybody connects, since it takes a third of a second: a replica holds some 300,000 objects of Ray's.
         memory.settle()
         await self._start_listeners()
         logger.info("cell listens", extra={"ports": self.ports(), "agents": len(self._paths)})
+
+    async def _start_notices(self) -> None:
+        if not self.settings.nats_url:
+            logger.warning("no nats_url: notices are not taken")
+            return
+        self._notices = await asyncio.to_thread(build_notice_service, self.settings, self.meters, self.id)
+        await self._notices.start()
+        self.exchange_app.notices = self._notices.desk
 
     async def _start_agents(self) -> None:
         self._agents = [
@@ -174,6 +185,8 @@ class Cell:
         for listener in (self._http, self._metrics):
             if listener is not None:
                 await listener.stop()
+        if self._notices is not None:
+            await self._notices.close()
         self.pool.close()
         for actor in self._agents:
             with contextlib.suppress(RayError, ValueError):
@@ -242,6 +255,8 @@ class Cell:
 
     def _refresh(self) -> None:
         gauges, pool = self.meters.gauges, self.pool
+        if self._notices is not None:
+            self._notices.refresh()
         gauges.catalog_version = pool.catalog_version
         gauges.live_agents = pool.live
         gauges.agents = len(self._paths)

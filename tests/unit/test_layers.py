@@ -34,11 +34,12 @@ MAY: dict[str, set[str]] = {
     "learning": {"openrtb", "bidding", "ports", "errors", "adapters", "learning", "config"},
     "bidder": {"openrtb", "bidding", "ports", "errors", "frames", "control", "events"},
     "bootstrap_notices": {
-        *("openrtb", "bidding", "ports", "errors", "config", "adapters", "gateway", "bootstrap", "clock", "events"),
+        *("openrtb", "bidding", "ports", "errors", "config", "adapters", "gateway", "packaged", "clock", "events"),
     },
+    "packaged": {"bidding", "config"},
     "bootstrap": {
         *("openrtb", "bidding", "ports", "errors", "frames", "config", "adapters", "bidder"),
-        *("clock", "control", "events"),
+        *("clock", "control", "events", "packaged"),
     },
 }
 # Pure layers do no I/O of their own.
