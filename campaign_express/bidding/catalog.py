@@ -267,9 +267,9 @@ _campaign_decoder = msgspec.msgpack.Decoder(Campaign)
 
 
 def decode_catalog(data: bytes) -> Catalog:
-    """What `encode_catalog` wrote, equal parts held once: types are checked again, rules are not. Raises CatalogError.
+    """What `encode_catalog` wrote, equal rules held once: types are checked again, rules are not. Raises CatalogError.
 
-    Campaign by campaign, so that the parts which one does not keep are the memory of the next one.
+    Campaign by campaign, so that what one does not keep is the memory of the next one.
     """
     if not data.startswith(_MAGIC):
         first = data.split(b"\n", 1)[0][:40]
@@ -277,8 +277,12 @@ def decode_catalog(data: bytes) -> Catalog:
     try:
         encoded = _catalog_decoder.decode(memoryview(data)[len(_MAGIC) :])
         known: Known = {}
-        campaigns = tuple([share(_campaign_decoder.decode(campaign), known) for campaign in encoded.campaigns])
-        return Catalog(version=encoded.version, advertisers=encoded.advertisers, campaigns=campaigns)
+        campaigns = []
+        for data_of_one in encoded.campaigns:
+            campaign = _campaign_decoder.decode(data_of_one)
+            share(campaign.targeting, known)
+            campaigns.append(campaign)
+        return Catalog(version=encoded.version, advertisers=encoded.advertisers, campaigns=tuple(campaigns))
     except msgspec.DecodeError as error:
         raise CatalogError(_TITLE, [f"the encoded form does not decode: {error}"]) from None
 

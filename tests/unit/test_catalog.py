@@ -23,7 +23,7 @@ from campaign_express.bidding.catalog import (
     parse_catalog,
 )
 from campaign_express.bidding.exchanges import load_exchanges, parse_exchanges
-from campaign_express.bidding.model import CapPeriod, GoalType, Media, Pacing
+from campaign_express.bidding.model import Campaign, CapPeriod, GoalType, Match, Media, Pacing, Targeting
 from campaign_express.errors import CatalogError
 from campaign_express.openrtb.iso3166 import country_alpha3
 
@@ -536,6 +536,24 @@ def test_amounts_survive_the_dump(micros: int) -> None:
 def test_what_is_encoded_decodes_equal() -> None:
     catalog = msgspec.structs.replace(example(), version=7)
     assert decode_catalog(encode_catalog(catalog)) == catalog
+
+
+def test_equal_rules_are_held_once() -> None:
+    (campaign,) = parse_catalog(raw()).campaigns
+
+    def wanting(number: int, **rules: Match) -> Campaign:
+        return msgspec.structs.replace(campaign, id=f"c{number}", targeting=Targeting(**rules))  # type: ignore[arg-type]
+
+    both = Match(include=("a.example", "b.example"))
+    catalog = msgspec.structs.replace(
+        parse_catalog(raw()),
+        campaigns=(wanting(1, domain=both), wanting(2, domain=both), wanting(3, domain=Match(exclude=("a.example",)))),
+    )
+    again = decode_catalog(encode_catalog(catalog))
+    assert again == catalog
+    first, second, third = (c.targeting.domain for c in again.campaigns)
+    assert first is second
+    assert first.include[0] is third.exclude[0]
 
 
 @pytest.mark.parametrize(
