@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import socket
+import threading
 from collections.abc import Callable
 from typing import Any
 
+import grpc
 import msgspec
 import pytest
 from conftest import APP, Cells, alive, eventually
@@ -13,20 +15,51 @@ from ray import serve
 from ray.serve.context import _get_global_client
 from ray.serve.schema import ServeDeploySchema
 
+from campaign_express.gateway.grpc import SERVICE
+
 Deploy = Callable[..., Cells]
+
+
+class Calls:
+    """gRPC calls one after the other on a connection, beside the test."""
+
+    def __init__(self, port: int) -> None:
+        self.answered, self.failures = 0, list[str]()
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._call, args=(port,))
+
+    def _call(self, port: int) -> None:
+        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+            bid = channel.unary_unary(f"/{SERVICE}/Bid")
+            while not self._stopped.wait(0.01):
+                try:
+                    bid(b"", timeout=5)
+                    self.answered += 1
+                except grpc.RpcError as error:
+                    self.failures.append(str(error))
+
+    def __enter__(self) -> Calls:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._stopped.set()
+        self._thread.join()
 
 
 @pytest.mark.parametrize("churn", [0.0, 0.5], ids=["keep-alive", "new-connections"])
 def test_a_rolling_update_of_two_cells_fails_no_request(deploy: Deploy, churn: float) -> None:
     cells = deploy(cells=2, agents_per_cell=1, request_timeout_ms=2000)
     before = {cell["cell"] for cell in cells.status(2)}
-    with cells.load(300, 16, churn=churn, connections=100) as load:
+    with cells.load(300, 16, churn=churn, connections=100) as load, Calls(cells.settings.grpc_port) as calls:
         cells.settings = msgspec.structs.replace(cells.settings, max_queue=2048)
         cells.deploy()
         after = {cell["cell"] for cell in cells.status(2)}
     assert not before & after
     assert load.report.failed == 0, load.report
     assert load.report.bids == load.report.answered
+    assert calls.failures == []
+    assert calls.answered > 100
 
 
 def declare(cells: Cells, replicas: int, **deployment: Any) -> None:
