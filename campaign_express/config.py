@@ -62,6 +62,12 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     data_dir: str = "var"
     embedded_redis_port: Port = 6379
     embedded_nats_port: Port = 4222
+    # Persons: profiles and frequency counts, see docs/profiles.md.
+    state_timeout_ms: Positive = 8  # the longest that a batch waits for Redis
+    profile_ttl_days: Annotated[int, Meta(ge=1, le=3650)] = 90  # profiles since their import, counts since their last
+    profile_cache_entries: Positive = 20_000  # of one agent
+    profile_cache_bytes: Positive = 16_000_000
+    profile_cache_s: Annotated[float, Meta(ge=0)] = 60.0
     # What to bid with.
     catalog_file: str = ""  # empty: the packaged examples
     exchanges_file: str = ""
