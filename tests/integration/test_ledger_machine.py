@@ -32,7 +32,7 @@ def test_any_interleaving_leaves_the_same_books(ledger: Ledger) -> None:
     run_state_machine_as_test(
         InRedis,
         settings=settings(
-            max_examples=300 if os.environ.get("HYPOTHESIS_PROFILE") == "long" else 40,
+            max_examples=1000 if os.environ.get("HYPOTHESIS_PROFILE") == "long" else 40,
             stateful_step_count=40,
             deadline=None,
             suppress_health_check=list(HealthCheck),

@@ -56,7 +56,12 @@ class Bid:
 
 
 campaigns = st.sampled_from(list(BUDGETS))
-agents = st.integers(0, 2)
+agents = st.integers(0, 1)
+price_kinds = st.sampled_from(["win", "billing", "impression", "none"])
+kinds = st.sampled_from(["win", "billing", "impression"])
+# What a bid costs, the share of that which is paid, who sets the price, whether it is won, what is reported at once.
+offers = st.tuples(st.integers(1, 1_500), st.floats(0, 1), price_kinds, st.booleans(), st.lists(kinds, max_size=3))
+Offer = tuple[int, float, str, bool, list[str]]
 
 
 class MoneyMachine(RuleBasedStateMachine):
@@ -67,7 +72,7 @@ class MoneyMachine(RuleBasedStateMachine):
         self.accounts = accounts()
         self.ledger = ReferenceLedger(self.accounts, SETTLE_S, REMEMBER_S)
         self.wall_ms = START_MS
-        self.purses = [Purse(self.accounts, CLOCK) for _ in range(3)]
+        self.purses = [Purse(self.accounts, CLOCK) for _ in range(2)]
         self.bids: list[Bid] = []
         self.unreserved = 0  # micros committed that the ledger could not have reserved: late, contradicted
         self.expired = False
@@ -106,20 +111,19 @@ class MoneyMachine(RuleBasedStateMachine):
         """Frozen for want of a replica, or its answer never came."""
         self.trade(Order(ADVERTISER, [Want(name, CLOCK.lease_at(self.wall_ms), micros)]))
 
-    @rule(
-        agent=agents,
-        name=campaigns,
-        cost=st.integers(1, 1_500),
-        paid=st.floats(0, 1),
-        price_kind=st.sampled_from(["win", "billing", "impression", "none"]),
-        won=st.booleans(),
-    )
-    def bid(self, agent: int, name: str, cost: int, paid: float, price_kind: str, won: bool) -> None:
-        lease = self.purses[agent].authorise(name, cost, self.wall_ms)
-        if lease > 0:
-            number = f"b{len(self.bids)}"
-            key = bid_key("x", number, "1", number)
-            self.bids.append(Bid(key, name, lease, cost, int(cost * paid), price_kind, self.wall_ms, won))
+    @rule(agent=agents, name=campaigns, bids=st.lists(offers, min_size=1, max_size=6), fetch=st.integers(0, 3))
+    def bid(self, agent: int, name: str, bids: list[Offer], fetch: int) -> None:
+        if fetch:
+            self.top_up(agent, [(name, sum(offer[0] for offer in bids))], False)
+        for cost, paid, price_kind, won, reported in bids:
+            lease = self.purses[agent].authorise(name, cost, self.wall_ms)
+            if lease > 0:
+                number = f"b{len(self.bids)}"
+                key = bid_key("x", number, "1", number)
+                bid = Bid(key, name, lease, cost, int(cost * paid), price_kind, self.wall_ms, won)
+                self.bids.append(bid)
+                for kind in reported:
+                    self.tell(bid, self.event(bid, kind if won else "loss"))
 
     @rule(agent=agents, name=campaigns)
     def give_back(self, agent: int, name: str) -> None:
@@ -165,27 +169,19 @@ class MoneyMachine(RuleBasedStateMachine):
         elif applied.outcome in (Outcome.LATE, Outcome.UNRESERVED) or not self.in_time(bid):
             self.unreserved += max(applied.committed, 0)
 
-    @precondition(lambda self: self.bids)
-    @rule(data=st.data(), kind=st.sampled_from(["win", "billing", "impression"]))
-    def good_news(self, data: st.DataObject, kind: str) -> None:
-        """Of a bid that was won: once or again, in any order, in time or not."""
-        if won := [bid for bid in self.bids if bid.won]:
-            bid = data.draw(st.sampled_from(won[-8:]))
-            self.tell(bid, self.event(bid, kind))
-
-    @precondition(lambda self: self.bids)
-    @rule(data=st.data())
-    def a_loss(self, data: st.DataObject) -> None:
-        if lost := [bid for bid in self.bids if not bid.won]:
-            bid = data.draw(st.sampled_from(lost[-8:]))
-            self.tell(bid, self.event(bid, "loss"))
+    @rule(news=st.lists(st.tuples(st.integers(1, 9), kinds), min_size=1, max_size=6))
+    def notices(self, news: list[tuple[int, str]]) -> None:
+        """Of the bids made last: of each its own outcome, once or again, in any order, in time or not."""
+        for back, kind in news:
+            if back <= len(self.bids):
+                bid = self.bids[-back]
+                self.tell(bid, self.event(bid, kind if bid.won else "loss"))
 
     @precondition(lambda self: self.bids)
     @rule(data=st.data(), more=st.integers(1, 10**6))
     def a_price_beyond_the_bid(self, data: st.DataObject, more: int) -> None:
-        priced = [bid for bid in self.bids if bid.won and bid.price_kind != "none"]
-        if priced:
-            bid = data.draw(st.sampled_from(priced[-8:]))
+        bid = data.draw(st.sampled_from(self.bids[-8:]))
+        if bid.won and bid.price_kind != "none":
             self.tell(bid, self.event(bid, bid.price_kind, bid.authorised + more))
 
     @precondition(lambda self: self.bids)
@@ -207,6 +203,12 @@ class MoneyMachine(RuleBasedStateMachine):
         swept = self.ledger.sweep(self.wall_ms)
         if self.second is not None:
             assert self.second.sweep(self.wall_ms).micros == swept.micros
+
+    @rule(back=st.integers(1, 9), kind=kinds)
+    def a_notice_after_the_sweep(self, back: int, kind: str) -> None:
+        self.wall_ms += (SETTLE_S + 2 * CLOCK.lease_s) * 1000
+        self.sweep()
+        self.notices([(back, kind)])
 
     # What always holds.
 
