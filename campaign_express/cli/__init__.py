@@ -13,7 +13,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from campaign_express.cli import catalog, check, load, replay, up
+from campaign_express.cli import catalog, check, exchange, load, profiles, replay, up
 from campaign_express.errors import CampaignExpressError, CatalogError, ConfigError, ModelError
 
 
@@ -47,5 +47,7 @@ app = typer.Typer(
 app.command()(up.up)
 app.command("check-config")(check.check_config)
 app.add_typer(catalog.app, name="catalog")
+app.add_typer(profiles.app, name="profiles")
 app.command()(replay.replay)
 app.command()(load.load)
+app.command()(exchange.exchange)

@@ -48,20 +48,25 @@ def show(
     yaml: Annotated[bool, typer.Option("--yaml", help="Print it whole, as a file that `publish` takes.")] = False,
 ) -> None:
     """Show the published catalogue, or the file that stands in for it while none is published."""
-    from campaign_express import bootstrap
     from campaign_express.bidding.catalog import dump_catalog
 
-    settings = settings_from(config)
-    with _store(settings) as store:
-        catalog = store.latest()
-    published = catalog is not None
-    if catalog is None:
-        catalog = bootstrap.read_catalog(settings, bootstrap.read_exchanges(settings))
+    catalog, published = current(settings_from(config))
     if yaml:
         typer.echo(dump_catalog(catalog), nl=False)
         return
     origin = f"published version {catalog.version}" if published else "nothing is published; agents bid with the file's"
     stdout.print(_table(catalog, f"{origin}: {_counted(catalog)}"))
+
+
+def current(settings: Settings) -> tuple[Catalog, bool]:
+    """The published catalogue and True, or the one of the file that stands in for it and False."""
+    from campaign_express import bootstrap
+
+    with _store(settings) as store:
+        catalog = store.latest()
+    if catalog is not None:
+        return catalog, True
+    return bootstrap.read_catalog(settings, bootstrap.read_exchanges(settings)), False
 
 
 def _read(settings: Settings, file: Path) -> Catalog:

@@ -87,6 +87,35 @@ class Report(Struct, kw_only=True):
     behind_ms_p99: int  # how late requests were sent, wall clock: the simulator's fault
     campaigns: list[CampaignRow]
 
+    def facts(self) -> list[tuple[str, str]]:
+        """What people want to see first."""
+        budgeted = [row for row in self.campaigns if row.delivery is not None]
+        limit = sum(row.daily_micros or 0 for row in budgeted)
+        spent = sum((row.delivery or 0.0) * (row.daily_micros or 0) for row in budgeted)
+        error = self.pacing_error_max
+        latency, notices = self.latency_ms, self.notice_latency_ms
+        return [
+            ("requests", f"{self.requests:,}"),
+            ("answered", f"{self.answered:,}"),
+            ("bids", f"{self.bids:,}"),
+            ("wins", f"{self.wins:,}"),
+            ("impressions", f"{self.impressions:,}"),
+            ("clicks", f"{self.clicks:,}"),
+            ("click-through rate", f"{self.ctr:.3%}"),
+            ("conversions", f"{self.conversions:,}"),
+            ("spend, USD", f"{self.spend_micros / 1e6:,.2f}"),
+            ("spend of daily budgets", f"{spent / limit:.1%}" if limit else "no whole day of one"),
+            ("most beyond a budget, micros of USD", f"{self.overspend_micros_max:,}"),
+            ("impressions beyond a frequency cap", f"{self.caps_exceeded:,}"),
+            ("largest pacing error", f"{error:.1%}" if error is not None else "no whole day of even pacing"),
+            ("latency p50 / p95 / p99, ms", f"{latency.p50} / {latency.p95} / {latency.p99}"),
+            ("notices p50 / p95 / p99, ms", f"{notices.p50} / {notices.p95} / {notices.p99}"),
+            ("notices sent, of which unanswered", f"{self._count('sent'):,}, {self._count('unanswered'):,}"),
+        ]
+
+    def _count(self, what: str) -> int:
+        return self.counts.get(f"notices {what}", 0)
+
 
 def make_report(plan: Plan, results: Results) -> Report:
     sales, counts = results.sales, results.counts
@@ -204,7 +233,7 @@ def whole_days(zone: str, start_ms: int, end_ms: int) -> list[tuple[int, int]]:
 def curves(plan: Plan, results: Results) -> list[Curve]:
     """Spending of every evenly paced campaign with a whole day of its daily budget in the run, and of all together."""
     timelines = results.sales.charges.timeline
-    every = list(range(plan.start_ms, plan.end_ms, STEP_MINUTES * 60_000)) + [plan.end_ms]
+    every = _points(plan.start_ms, plan.end_ms)
     together: Counter[int] = Counter()
     for timeline in timelines.values():
         together.update(timeline)
@@ -219,6 +248,10 @@ def curves(plan: Plan, results: Results) -> list[Curve]:
             ideal = [round(daily * plan.traffic.share(at, start_ms, end_ms)) for at in points]
             made.append(Curve(campaign.id, points, [value - sums[0] for value in sums], ideal))
     return made
+
+
+def _points(start_ms: int, end_ms: int) -> list[int]:
+    return [*range(start_ms, end_ms, STEP_MINUTES * 60_000), end_ms]
 
 
 def _micros(timeline: dict[int, int], points: list[int]) -> list[int]:

@@ -146,8 +146,14 @@ def _imp(rng: random.Random, number: str, kind: str) -> dict[str, Any]:
     if "video" in media:
         w, h = rng.choice(market.VIDEO_SIZES)
         imp["video"] = {
-            **{"mimes": ["video/mp4"], "minduration": 5, "maxduration": 30, "protocols": [2, 3, 5, 6, 7, 8]},
-            **{"w": w, "h": h, "plcmt": rng.choice((1, 2, 4)), "linearity": 1},
+            "mimes": ["video/mp4"],
+            "minduration": 5,
+            "maxduration": 30,
+            "protocols": [2, 3, 5, 6, 7, 8],
+            "w": w,
+            "h": h,
+            "plcmt": rng.choice((1, 2, 4)),
+            "linearity": 1,
         }
         imp["bidfloor"] = round(rng.uniform(0.5, 2.0), 2)
     if media == "audio":
@@ -158,12 +164,9 @@ def _imp(rng: random.Random, number: str, kind: str) -> dict[str, Any]:
             {"id": 2, "required": 1, "img": {"type": 3, "wmin": 600}},
             {"id": 3, "data": {"type": 1}},
         ]
-        tracked = rng.random() < 0.5
-        wanted = {
-            "ver": "1.2",
-            "assets": assets,
-            **({"eventtrackers": [{"event": 1, "methods": [1]}]} if tracked else {}),
-        }
+        wanted: dict[str, Any] = {"ver": "1.2", "assets": assets}
+        if rng.random() < 0.5:
+            wanted["eventtrackers"] = [{"event": 1, "methods": [1]}]
         imp["native"] = {"request": msgspec.json.encode(wanted).decode(), "ver": "1.2"}
     if rng.random() < 0.06:
         imp["pmp"] = {"private_auction": 0, "deals": [{"id": rng.choice(market.DEALS), "bidfloor": 0.8, "at": 1}]}

@@ -27,7 +27,7 @@ class Exceeded(NamedTuple):
 
 
 class Impressions:
-    """What was shown to whom. Impressions to nobody (see `people.Person.identity`) are counted, and nothing caps them."""
+    """What was shown to whom. What was shown to nobody (see `people.Person.identity`) is counted, and never capped."""
 
     def __init__(self) -> None:
         self.total = 0

@@ -64,7 +64,8 @@ class Traffic:
             weights = np.where(inside, weights * spike.factor, weights)
         until = np.concatenate(([0.0], np.cumsum(weights)))
         drawn = np.sort(np.random.default_rng(seed).random(count)) * until[-1]
-        return np.interp(drawn, until, edges).astype(np.int64)
+        times: NDArray[np.int64] = np.interp(drawn, until, edges).astype(np.int64)
+        return times
 
     def usual(self, start_ms: int, end_ms: int) -> float:
         """How much traffic is usual between two times, without spikes; one unit is a minute of weight 1."""

@@ -52,9 +52,23 @@ SOLO = "solo"
 def venues(tmax_ms: int = TMAX_MS, exp_s: int = EXP_S) -> tuple[Venue, ...]:
     """All simulated exchanges. `tmax_ms` is real time, `exp_s` (bid to impression) is of the wall clock."""
 
-    def exchange(name: str, auction: AuctionType, notices: tuple[str, ...], price: str, **more: str) -> Exchange:
+    def exchange(
+        name: str,
+        auction: AuctionType,
+        notices: tuple[str, ...],
+        price_notice: str,
+        price_macro: str = "${AUCTION_PRICE}",
+        price_encryption: str = "none",
+    ) -> Exchange:
         return Exchange(
-            name=name, auction=auction, notices=notices, price_notice=price, tmax=tmax_ms, exp=exp_s, **more
+            name=name,
+            auction=auction,
+            notices=notices,
+            price_notice=price_notice,
+            price_macro=price_macro,
+            price_encryption=price_encryption,
+            tmax=tmax_ms,
+            exp=exp_s,
         )
 
     first, second = AuctionType.FIRST_PRICE, AuctionType.SECOND_PRICE
@@ -64,7 +78,7 @@ def venues(tmax_ms: int = TMAX_MS, exp_s: int = EXP_S) -> tuple[Venue, ...]:
         Venue(exchange("harbour", second, ("nurl", "lurl"), "nurl"), 0.24),
         Venue(exchange("vista", first, ("nurl", "lurl"), "impression"), 0.15),
         Venue(
-            exchange("cipher", second, every, "burl", price_macro="%%WINNING_PRICE%%", price_encryption="google"),
+            exchange("cipher", second, every, "burl", "%%WINNING_PRICE%%", "google"),
             0.20,
             _KEYS,
         ),
