@@ -18,7 +18,7 @@ from campaign_express.cli.common import ConfigOption, InputFile, PatientProgress
 from campaign_express.config import Settings
 
 if TYPE_CHECKING:
-    from campaign_express.adapters.redis import CatalogStore
+    from campaign_express.adapters.catalog_store import CatalogStore
 
 app = typer.Typer(
     help="Campaigns: check a file, publish it to every agent, show what is published.", no_args_is_help=True
@@ -85,7 +85,7 @@ def _read(settings: Settings, file: Path) -> Catalog:
 @contextmanager
 def _store(settings: Settings) -> Iterator[CatalogStore]:
     """The store in Redis. An embedded server that is not up is started, and ends with the command."""
-    from campaign_express.adapters.redis import CatalogStore
+    from campaign_express.adapters.catalog_store import CatalogStore
 
     store = CatalogStore(embedded.ensure(settings, only=("redis_url",)).redis_url)
     try:

@@ -21,7 +21,7 @@ import ray
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from campaign_express import memory
-from campaign_express.adapters.redis import CatalogStore
+from campaign_express.adapters.catalog_store import CatalogStore
 from campaign_express.bidding.model import Catalog
 from campaign_express.config import Settings
 from campaign_express.errors import CampaignExpressError, ModelError

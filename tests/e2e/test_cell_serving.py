@@ -15,7 +15,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from campaign_express import config, embedded
-from campaign_express.adapters.redis import CatalogStore
+from campaign_express.adapters.catalog_store import CatalogStore
 from campaign_express.bootstrap import read_catalog, read_exchanges
 from campaign_express.gateway.grpc import SERVICE
 from campaign_express.openrtb.nobid import NoBidReason

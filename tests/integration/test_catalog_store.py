@@ -13,7 +13,8 @@ import pytest
 from redis import Redis, RedisCluster
 from valkey_server import ValkeyProcess
 
-from campaign_express.adapters.redis import CHANNEL, KEY, CatalogStore, connect, redact
+from campaign_express.adapters.catalog_store import CATALOG, CatalogStore
+from campaign_express.adapters.redis import connect, redact
 from campaign_express.bidding.catalog import encode_catalog, parse_catalog
 from campaign_express.bidding.model import Catalog
 from campaign_express.errors import CatalogError, ConfigError, Unavailable
@@ -132,11 +133,13 @@ def test_a_lost_announcement_is_made_up_for_by_the_poll(
     store.publish(catalog("first"))
     eventually(lambda: watcher.seen == [(1, "first")], 2.0)
     with Redis.from_url(valkey) as client:
-        assert client.pubsub_numsub(CHANNEL) == [(CHANNEL.encode(), 1)]  # the announcement is heard, otherwise
+        assert client.pubsub_numsub(CATALOG.channel) == [
+            (CATALOG.channel.encode(), 1)
+        ]  # the announcement is heard, otherwise
     other = CatalogStore(valkey)
     blob = encode_catalog(parse_renamed("second", 2))
     with Redis.from_url(valkey) as client:
-        client.hset(KEY, mapping=fields(2, blob))
+        client.hset(CATALOG.key, mapping=fields(2, blob))
     eventually(lambda: watcher.seen[-1:] == [(2, "second")], 2.0)
     other.close()
 
@@ -173,7 +176,7 @@ def test_a_blob_that_is_no_catalogue_is_refused_once_and_the_last_good_stays(
     store.publish(catalog("good"))
     eventually(lambda: watcher.seen == [(1, "good")], 2.0)
     with Redis.from_url(valkey) as client:
-        client.hset(KEY, mapping=fields(2, blob))
+        client.hset(CATALOG.key, mapping=fields(2, blob))
     eventually(lambda: "is refused" in caplog.text, 3.0)
     with pytest.raises(CatalogError):
         store.latest()
@@ -187,7 +190,7 @@ def test_a_blob_that_is_no_catalogue_is_refused_once_and_the_last_good_stays(
 def test_a_blob_that_was_changed_is_refused(store: CatalogStore, valkey: str) -> None:
     store.publish(catalog("good"))
     with Redis.from_url(valkey) as client:
-        client.hset(KEY, "blob", encode_catalog(parse_renamed("other", 1)))
+        client.hset(CATALOG.key, "blob", encode_catalog(parse_renamed("other", 1)))
     with pytest.raises(CatalogError, match="SHA-256"):
         store.latest()
 
@@ -247,7 +250,7 @@ def test_an_older_copy_of_redis_is_a_change_too(store: CatalogStore, valkey: str
     watcher = Watcher(store)
     eventually(lambda: watcher.seen == [(2, "second")], 2.0)
     with Redis.from_url(valkey) as client:
-        client.delete(KEY)
+        client.delete(CATALOG.key)
     store.publish(catalog("again"))
     eventually(lambda: watcher.seen[-1:] == [(1, "again")], 2.0)
     watcher.end()
@@ -317,7 +320,7 @@ def test_a_redis_cluster_serves_as_one_node_does(
     cluster: list[ValkeyProcess], eventually: Eventually, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = CatalogStore(",".join(server.url for server in cluster))
-    assert isinstance(store.client(), RedisCluster)
+    assert isinstance(store.documents.client(), RedisCluster)
     watcher = Watcher(store)
     assert store.latest() is None
     assert store.publish(catalog("first")) == 1
