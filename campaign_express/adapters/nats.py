@@ -18,7 +18,6 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from urllib.parse import urlsplit
 
 import msgspec
 import nats.errors
@@ -83,7 +82,7 @@ _read_letter = msgspec.msgpack.Decoder(_Letter).decode
 
 def redact(url: str) -> str:
     """The servers of a NATS url without user and password: what may be logged."""
-    return ",".join(urlsplit(part.strip()).netloc.rpartition("@")[2] for part in url.split(","))
+    return ",".join(part.strip().rpartition("//")[2].rpartition("@")[2] for part in url.split(","))
 
 
 async def connect(url: str, name: str, closed: Callable[[], Awaitable[None]] | None = None) -> Client:

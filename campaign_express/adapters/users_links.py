@@ -128,7 +128,7 @@ class UserLinks:
         if found.valid_until_ms > wall_ms:
             ttl_ms = self._client.pttl(profile_key(token))
             arguments = profile_arguments(
-                *(wall_ms, ttl_ms, found.valid_until_ms, found.first_seen_ms, True, found.segments, found.interests)
+                *(wall_ms, ttl_ms, found.valid_until_ms, found.first_seen_ms, found.segments, found.interests)
             )
             reply = self._eval(users_lua.profile, (counts_key(canonical), profile_key(canonical)), *arguments)
             if isinstance(reply, bytes):

@@ -173,8 +173,8 @@ return 1
 """
 )
 
-# KEYS: u, p. ARGV: now, ms that the profile is kept, valid until, first seen, '+' to add to the segments that are there
-# or '=' to replace them, how many segments, the segments, the interests (none: they stay as they are).
+# KEYS: u, p. ARGV: now, ms that the profile is kept, valid until, first seen, how many segments, the segments that come
+# beside those that are there, the interests (none: they stay as they are).
 PROFILE = """
 local alias = redis.call('HGET', KEYS[1], '@')
 if alias then return alias end
@@ -184,16 +184,13 @@ if old then
   old = cmsgpack.unpack(old)
   if old[2] < first then first = old[2] end
   if old[1] > tonumber(ARGV[1]) then
-    interests = old[4]
-    if ARGV[5] == '+' then
-      segments = old[3]
-      if old[1] > ends then ends = old[1] end
-    end
+    segments, interests = old[3], old[4]
+    if old[1] > ends then ends = old[1] end
   end
 end
 for _, segment in ipairs(segments) do there[segment] = true end
-local last = 6 + tonumber(ARGV[6])
-for at = 7, last do
+local last = 5 + tonumber(ARGV[5])
+for at = 6, last do
   if not there[ARGV[at]] then
     there[ARGV[at]] = true
     segments[#segments + 1] = ARGV[at]
@@ -204,7 +201,7 @@ if #ARGV > last then
   for at = last + 1, #ARGV do interests[at - last] = tonumber(ARGV[at]) end
 end
 local ttl, left = tonumber(ARGV[2]), redis.call('PTTL', KEYS[2])
-if ARGV[5] == '+' and left > ttl then ttl = left end
+if left > ttl then ttl = left end
 redis.call('SET', KEYS[2], cmsgpack.pack({ends, first, segments, interests}), 'PX', string.format('%.0f', ttl))
 return 1
 """

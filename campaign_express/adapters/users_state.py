@@ -29,7 +29,19 @@ class Profile(NamedTuple):
 
 
 _profile = msgspec.msgpack.Decoder(tuple[int, int, tuple[str, ...], tuple[float, ...]])
+_encode = msgspec.msgpack.Encoder().encode
+_FLOAT32 = 0xCA  # msgpack's mark of one
 NO_PROFILE = Profile(0, 0, (), ())
+
+
+def profile_value(profile: Profile) -> bytes:
+    """What `profile_of` reads: msgpack, with interests as float32. Raises OverflowError for those that are none."""
+    count = len(profile.interests)
+    marked = [part for value in profile.interests for part in (_FLOAT32, value)]
+    return b"\x94%b%b%b\xdc%b" % (  # an array of 4, the last of them an array of `count`
+        *(_encode(profile.valid_until_ms), _encode(profile.first_seen_ms), _encode(profile.segments)),
+        pack_struct(f">H{'Bf' * count}", count, *marked),
+    )
 
 
 def profile_of(value: bytes | None) -> Profile:
@@ -68,13 +80,12 @@ def profile_arguments(
     ttl_ms: int,
     valid_until_ms: int,
     first_seen_ms: int,
-    add: bool,
     segments: Sequence[str],
     interests: Sequence[float],
 ) -> list[bytes]:
     """Arguments of PROFILE. Raises OverflowError for interests that are no float32."""
     return [
-        *(b"%d" % wall_ms, b"%d" % ttl_ms, b"%d" % valid_until_ms, b"%d" % first_seen_ms, b"+" if add else b"="),
+        *(b"%d" % wall_ms, b"%d" % ttl_ms, b"%d" % valid_until_ms, b"%d" % first_seen_ms),
         *(b"%d" % len(segments), *[segment.encode() for segment in segments], *rounded(interests)),
     ]
 
