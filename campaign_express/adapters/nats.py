@@ -261,7 +261,7 @@ class JetStreamSink:
         if self.up:
             self.up = False
             self._wake.set()
-            log.warning("JetStream does not acknowledge: events go to the local spool")
+            log.debug("JetStream does not acknowledge in time: events go to the local spool")
 
     # Tending
 
@@ -274,17 +274,20 @@ class JetStreamSink:
                     await self._connect()
                 await self.spool.adopt()
                 await self._drain()
-                if not self.up:
-                    self.up = True
-                    self._tended.set()
-                    log.info("JetStream acknowledges", extra={"drained": self.drained})
+                if told:
+                    log.warning("JetStream is back", extra={"drained": self.drained})
+                self.up = True
+                self._tended.set()
                 pause, told = FIRST_PAUSE_S, False
                 self._wake.clear()
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._wake.wait(), LOOK_S if self.spool.empty else FIRST_PAUSE_S)
             except _TROUBLE as error:
                 if not told:
-                    log.warning("JetStream is away", extra={"reason": str(error) or type(error).__name__})
+                    log.warning(
+                        "JetStream is away: events go to the local spool",
+                        extra={"reason": str(error) or type(error).__name__},
+                    )
                     told = True
                 await self._disconnect()
                 await asyncio.sleep(pause)

@@ -1,12 +1,12 @@
 """Clicks and views in Redis, for as long as a conversion may be due to them. Keys: docs/events.md.
 
-    touch:c:{<bid key>}              a click, as MessagePack (ports.Touch)
-    touch:v:{<bid key>}              a view of somebody who may be known, likewise
-    touch:u:{<canonical id>}:<adv.>  sorted set: `c:` or `v:` and bid key of the person's last touches, by time
+    touch:{<bid key>}                a click, as MessagePack (ports.Touch)
+    touch:u:{<canonical id>}:<adv.>  hash of a person's last click `c` and last view `v` of an advertiser, likewise, and
+                                     the times of their bids, `ct` and `vt`
 
-Each expires with its window, which counts from the bid. A touch is written once: the same notice again changes nothing.
-Writes are queued and go out in pipelines, since nobody waits for them; while Redis is away they wait in a bounded
-queue.
+Each expires with its window, which counts from the bid, and what is newer is told by the bid's time, too: that is
+signed, so the same notice again changes nothing. Writes are queued and go out in pipelines, since nobody waits for
+them; while Redis is away they wait in a bounded queue.
 """
 
 from __future__ import annotations
@@ -28,13 +28,22 @@ log = logging.getLogger(__name__)
 
 MAX_QUEUE = 20_000
 BATCH = 200
+GATHER_S = 0.02  # for more to come: a pipeline costs much, a command in it little
 PAUSE_S = 0.5  # between attempts while Redis is away
-KEPT = 8  # touches of one person with one advertiser
 CLOSE_S = 2.0
+
+# KEYS[1] the person's hash; ARGV: field, time of the bid, touch, life in ms.
+_NEWER = """
+local at = redis.call('HGET', KEYS[1], ARGV[1] .. 't')
+if at and tonumber(at) >= tonumber(ARGV[2]) then return 0 end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[3], ARGV[1] .. 't', ARGV[2])
+if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[4]) then redis.call('PEXPIRE', KEYS[1], ARGV[4]) end
+return 1
+"""
 
 _write = msgspec.msgpack.Encoder().encode
 _read = msgspec.msgpack.Decoder(Touch).decode
-_LETTERS = {"click": "c", "impression": "v"}
+_FIELDS = {"click": "c", "impression": "v"}
 
 
 class RedisTouches:
@@ -55,7 +64,7 @@ class RedisTouches:
 
     def record(self, touch: Touch) -> None:
         """See `ports.TouchStore`."""
-        if touch.kind not in _LETTERS or (touch.kind == "impression" and not touch.user):
+        if touch.kind not in _FIELDS or (touch.kind == "impression" and not touch.user):
             return
         if len(self._queue) >= MAX_QUEUE:
             self._queue.popleft()
@@ -66,20 +75,19 @@ class RedisTouches:
 
     async def find(self, advertiser: str, click_id: str, user: str) -> list[Touch]:
         """See `ports.TouchStore`."""
+        if not click_id and not user:
+            return []
         try:
-            names = {f"c:{click_id}"} if click_id else set()
-            client = self._connected()
+            pipeline = self._connected().pipeline(transaction=False)
+            if click_id:
+                pipeline.get(_key(click_id))
             if user:
-                names.update(name.decode() for name in await client.zrange(_index(user, advertiser), 0, -1))
-            if not names:
-                return []
-            pipeline = client.pipeline(transaction=False)
-            for name in sorted(names):
-                pipeline.get(_key(name))
+                pipeline.hmget(_person(user, advertiser), "c", "v")
             found = await pipeline.execute()
         except (RedisError, OSError, TimeoutError) as error:
             raise Unavailable(f"clicks and views cannot be looked up: {type(error).__name__}") from None
-        return [_read(raw) for raw in found if raw]
+        flat = [*(found[:1] if click_id else ()), *(found[-1] if user else ())]
+        return [_read(raw) for raw in dict.fromkeys(flat) if raw]
 
     async def close(self) -> None:
         """Write what is queued, for a little while."""
@@ -98,6 +106,8 @@ class RedisTouches:
     async def _write_queue(self) -> None:
         told = False
         while self._queue:
+            if not self._closing:
+                await asyncio.sleep(GATHER_S)
             batch = [self._queue[n] for n in range(min(BATCH, len(self._queue)))]
             try:
                 await self._write(batch)
@@ -121,22 +131,19 @@ class RedisTouches:
             if life_ms <= 0:
                 continue
             commands += 1
-            name = f"{_LETTERS[touch.kind]}:{touch.bid_key}"
-            pipeline.set(_key(name), _write(touch), px=life_ms, nx=True)
+            content = _write(touch)
+            if touch.kind == "click":
+                pipeline.set(_key(touch.bid_key), content, px=life_ms, nx=True)
             if touch.user:
-                index = _index(touch.user, touch.advertiser)
-                pipeline.zadd(index, {name: touch.touched_ms}, nx=True)
-                pipeline.zremrangebyrank(index, 0, -KEPT - 1)
-                pipeline.pexpire(index, life_ms, gt=True)
-                pipeline.pexpire(index, life_ms, nx=True)
+                person = _person(touch.user, touch.advertiser)
+                pipeline.eval(_NEWER, 1, person, _FIELDS[touch.kind], touch.bid_ms, content, life_ms)
         if commands:
             await pipeline.execute()
 
 
-def _key(name: str) -> str:
-    kind, _, bid = name.partition(":")
-    return f"touch:{kind}:{{{bid}}}"
+def _key(click_id: str) -> str:
+    return f"touch:{{{click_id}}}"
 
 
-def _index(user: str, advertiser: str) -> str:
+def _person(user: str, advertiser: str) -> str:
     return f"touch:u:{{{user}}}:{advertiser}"

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from nats_server import NatsProcess
 from redis import Redis
 from valkey_server import ValkeyProcess
 
@@ -47,3 +48,14 @@ def eventually() -> Callable[[Callable[[], bool], float], None]:
             time.sleep(0.01)
 
     return wait
+
+
+@pytest.fixture
+def nats_process(tmp_path: Path) -> Iterator[NatsProcess]:
+    """A started server of the test's own, to stop, kill and freeze."""
+    directory = tmp_path / "nats"
+    directory.mkdir()
+    server = NatsProcess(directory)
+    server.start()
+    yield server
+    server.kill()

@@ -33,6 +33,19 @@ def files(directory: Path) -> list[str]:
     return sorted(path.suffix for path in directory.iterdir())
 
 
+def only(directory: Path) -> Path:
+    (path,) = directory.iterdir()
+    return path
+
+
+def add(path: Path, tail: bytes) -> None:
+    path.write_bytes(path.read_bytes() + tail)
+
+
+def cut_off(path: Path, size: int) -> None:
+    path.write_bytes(path.read_bytes()[:-size])
+
+
 def abandon(spool: Spool) -> None:
     """As a killed process leaves it: its locks are gone, its files stay as they are."""
     for segment in [*spool._closed, *([spool._current] if spool._current else [])]:
@@ -47,7 +60,7 @@ def test_records_come_out_in_order_and_their_file_goes(tmp_path: Path) -> None:
         for number in range(1000):
             await spool.append(b"%d" % number)
         assert spool.records == 1000
-        assert spool.bytes == sum(path.stat().st_size for path in (tmp_path / "spool").iterdir())
+        assert spool.bytes == os.stat(only(tmp_path / "spool")).st_size
         assert await spool.drain(delivered) == 1000
         assert delivered == [b"%d" % number for number in range(1000)]
         assert (spool.bytes, spool.records, files(tmp_path / "spool")) == (0, 0, [])
@@ -122,8 +135,7 @@ def test_a_torn_end_is_ignored_and_counted(tmp_path: Path, cut: int) -> None:
         await first.append(b"first")
         await first.append(b"second")
         await first.close()
-        path = next(tmp_path.iterdir())
-        path.write_bytes(path.read_bytes()[:-cut])
+        cut_off(only(tmp_path), cut)
         second, delivered = make(tmp_path), Delivered()
         await second.open()
         await second.drain(delivered)
@@ -150,8 +162,7 @@ def test_what_a_crash_leaves_is_told_from_damage(tmp_path: Path, tail: bytes, to
         await first.open()
         await first.append(b"first")
         await first.close()
-        path = next(tmp_path.iterdir())
-        path.write_bytes(path.read_bytes() + tail)
+        add(only(tmp_path), tail)
         second, delivered = make(tmp_path), Delivered()
         await second.open()
         await second.drain(delivered)
@@ -298,8 +309,8 @@ def test_an_owner_may_have_any_name(tmp_path: Path) -> None:
         spool = make(tmp_path, "../x/y:" + "z" * 200)
         await spool.open()
         await spool.append(b"1")
-        assert len(list(tmp_path.glob("*.spool"))) == 1
-        assert next(tmp_path.iterdir()).stat().st_mode & 0o777 == 0o600
+        assert files(tmp_path) == [".spool"]
+        assert os.stat(only(tmp_path)).st_mode & 0o777 == 0o600
         await spool.close()
 
     run(test)
