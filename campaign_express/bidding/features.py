@@ -145,11 +145,16 @@ class _Hashed(dict[K, int]):
         self.seed = crc32(feature.name.encode())
         self.spell = spell
 
+    def row(self, text: str) -> int:
+        """Table row of a text."""
+        if not text:
+            return self.base
+        # surrogatepass: JSON can carry a lone surrogate, which is no reason to fail
+        return self.base + 1 + crc32(text.encode("utf-8", "surrogatepass"), self.seed) % (self.buckets - 1)
+
     def __missing__(self, key: K) -> int:
         text = self.spell(key)
-        row = self.base
-        if text:  # surrogatepass: JSON can carry a lone surrogate, which is no reason to fail
-            row += 1 + crc32(text.encode("utf-8", "surrogatepass"), self.seed) % (self.buckets - 1)
+        row = self.row(text)
         if len(text) <= _MEMO_TEXT_LENGTH and (text or not key):  # not the endless pairs that spell ""
             if len(self) >= _MEMO_ENTRIES:
                 self.clear()
@@ -201,7 +206,8 @@ _exchange, _domain, _bundle, _publisher = (
     _hashed("publisher"),
 )
 _category, _country, _os, _browser = _hashed("category"), _hashed("country"), _hashed("os"), _hashed("browser")
-_language, _region, _city, _tag = _hashed("language"), _paired("region"), _paired("city"), _paired("tag")
+_language, _region, _city = _hashed("language"), _paired("region"), _paired("city")
+_tag = _hashed("tag").row  # of more values than are worth remembering
 _size = _Hashed(_REQUEST["size"], _REQUEST_BASE["size"], _spell_size)
 _device_type, _connection, _hour = _coded("device_type"), _coded("connection"), _coded("hour")
 _position, _media, _placement = _coded("position"), _coded("media"), _coded("placement")
@@ -271,7 +277,7 @@ def slot_part(context: Context, slot: Slot, shape: Part | None = None) -> Part:
     categorical, numeric = shape or shape_part(slot)
     tag = slot.imp.tagid
     return (
-        (_tag[context.publisher, tag] if tag else _UNKNOWN_TAG, *categorical),
+        (_tag(f"{context.publisher}{_JOIN}{tag}") if tag else _UNKNOWN_TAG, *categorical),
         (log1p(slot.floor_micros * 1e-6) / 4, *numeric),
     )
 

@@ -117,6 +117,8 @@ class Lines:
                 self.lines.append(Line(len(self.lines), campaign, creative, advertiser))
             self.spans.append((campaign, advertiser, first, len(self.lines) - first))
         self.count = len(self.lines)
+        # By line, the first line of the next campaign.
+        self.campaign_end = [first + count for _, _, first, count in self.spans for _ in range(count)]
         self.everything = (1 << self.count) - 1
 
         # [lines, 4], in micros: expected value of a thousand impressions = per_mille + pctr * (per_click + pcvr *

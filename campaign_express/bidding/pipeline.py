@@ -275,7 +275,6 @@ class Pipeline:
         self, offer: Offer, start: int, end: int, values: list[float], bits: list[int], priced: Priced
     ) -> Win | None:
         """The best of an offer's candidates `start` to `end`, if it is worth the floor."""
-        lines = self.lines.lines
         own = values[start:end]
         best = max(own)
         if best < (offer.floor or 1):
@@ -285,17 +284,16 @@ class Pipeline:
         deal = offer.deal
         amount = offer.floor if deal is not None and deal.at == FIXED_PRICE and offer.floor else int(best)
         at = start + own.index(best)
-        line = lines[bits[at]]
-        if len(line.campaign.creatives) > 1:
-            tied = [at]
-            for other in range(at + 1, end):  # lines of a campaign are neighbours
-                if lines[bits[other]].campaign is not line.campaign:
-                    break
-                if values[other] == best:
-                    tied.append(other)
-            if len(tied) > 1:
-                at = self._rotate(offer, tied, bits)
-                line = lines[bits[at]]
+        limit = self.lines.campaign_end[bits[at]]
+        tied = [at]
+        for other in range(at + 1, end):  # lines of a campaign are neighbours
+            if bits[other] >= limit:
+                break
+            if values[other] == best:
+                tied.append(other)
+        if len(tied) > 1:
+            at = self._rotate(offer, tied, bits)
+        line = self.lines.lines[bits[at]]
         return Win(offer.slot, deal, line, amount, offer.floor, priced.pctr.item(at), priced.pcvr.item(at))
 
     def _rotate(self, offer: Offer, tied: list[int], bits: list[int]) -> int:

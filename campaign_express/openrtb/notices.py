@@ -63,6 +63,7 @@ _BY_PAGE = frozenset({"impression", "click"})
 _LANDING = b"landing\n"  # every notice begins with "v=", so no message means two things
 
 _safe_id = re.compile(r"[A-Za-z0-9\-._~]{1,128}").fullmatch
+_safe_ids = re.compile(r"[A-Za-z0-9\-._~]{1,128}&i=[A-Za-z0-9\-._~]{1,128}&b=[A-Za-z0-9\-._~]{1,128}").fullmatch
 _key_id = re.compile(r"[A-Za-z0-9_-]{1,16}").fullmatch
 _tag = re.compile(r"[0-9a-f]{32}").fullmatch
 _base_url = re.compile(r"https?://[A-Za-z0-9\-.:\[\]]+(?:/[A-Za-z0-9\-._~/]*)?").fullmatch
@@ -248,16 +249,13 @@ class NoticeSigner:
         wanted = self._wanted.get(exchange.name)
         if wanted is None or wanted.exchange is not exchange:
             wanted = self._remember(exchange)
-        if not _safe_id(request_id):
-            request_id = _encode(request_id)
-        if not _safe_id(imp_id):
-            imp_id = _encode(imp_id)
-        if not _safe_id(bid_id):
-            bid_id = _encode(bid_id)
+        ids = f"{request_id}&i={imp_id}&b={bid_id}"
+        if not _safe_ids(ids):  # one test for the usual case
+            ids = f"{_encode(request_id)}&i={_encode(imp_id)}&b={_encode(bid_id)}"
         if len(consent_query) > MAX_CONSENT:
             consent_query = _shorten_consent(consent_query)
         signed = (
-            f"{wanted.head}{request_id}&i={imp_id}&b={bid_id}&ad={advertiser}&c={campaign}&cr={creative}"
+            f"{wanted.head}{ids}&ad={advertiser}&c={campaign}&cr={creative}"
             f"&p={price_micros}&t={wall_ms}&z={1 if test else 0}&l={lease}&u={user}{consent_query}&s="
         )
         tags = self._sign(signed[:-3].encode())

@@ -277,7 +277,7 @@ def test_memos_are_bounded() -> None:
         )
     encoded(context(domain="x" * 100_000), slot())
     memos = [value for value in vars(features).values() if isinstance(value, features._Hashed)]
-    assert len(memos) == 13
+    assert len(memos) == 12
     assert all(len(memo) <= features._MEMO_ENTRIES for memo in memos)
     assert all(len(memo.spell(key)) <= features._MEMO_TEXT_LENGTH for memo in memos for key in memo)
     assert encoded(context(domain="first.example"), slot())["domain"] == first
