@@ -5,6 +5,7 @@ CampaignExpressError
 ├── ConfigError         the operator's fault: every problem at once, each with its key; the process does not start
 │   └── PortTaken       a port is in use: names the port and its setting
 ├── CatalogError        a campaign file's fault: every problem at once, by campaign; the last good catalogue stays
+├── ControlError        switches or paces in Redis that do not decode; what was known before stays in force
 ├── ModelError          a model that cannot serve: schema mismatch, provider missing under `require_accelerator`
 └── Unavailable         a part is away (no agent, no broker): HTTP 503, gRPC UNAVAILABLE; logged once a change of state
 """
@@ -60,6 +61,10 @@ class CatalogError(Problems):
 
     http_status = 422
     grpc_status = "FAILED_PRECONDITION"
+
+
+class ControlError(CampaignExpressError):
+    """Switches or paces that do not decode."""
 
 
 class ModelError(CampaignExpressError):

@@ -13,7 +13,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from campaign_express.cli import catalog, check, exchange, load, profiles, replay, up
+from campaign_express.cli import catalog, check, exchange, load, profiles, replay, switches, up
 from campaign_express.errors import CampaignExpressError, CatalogError, ConfigError, ModelError
 
 
@@ -48,6 +48,9 @@ app.command()(up.up)
 app.command("check-config")(check.check_config)
 app.add_typer(catalog.app, name="catalog")
 app.add_typer(profiles.app, name="profiles")
+app.command()(switches.stop)
+app.command()(switches.resume)
+app.command()(switches.switches)
 app.command()(replay.replay)
 app.command()(load.load)
 app.command()(exchange.exchange)
