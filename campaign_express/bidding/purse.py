@@ -120,6 +120,14 @@ class Purse:
                     account.authorised = 0
         return found
 
+    def look(self, campaign: str) -> Demand:
+        """As `demand` of one campaign, without beginning to count anew."""
+        account = self._accounts.get(campaign)
+        if account is None:
+            return Demand(campaign, 0, 0, 0)
+        with self._lock:
+            return Demand(campaign, account.balance, account.authorised, account.short)
+
     def balance(self, campaign: str, lease: int) -> int:
         """Unspent micros that the campaign has of this lease."""
         account = self._accounts.get(campaign)
@@ -138,20 +146,14 @@ class Purse:
                 return  # gone while it was asked for: the ledger sweeps it
             if wall_ms >= account.deadline_ms:
                 self._roll(account, wall_ms)
-            if lease == account.lease:
-                account.balance += micros
-            elif lease == self._clock.lease_at(wall_ms) and not account.lease:
+            if not account.lease and lease == self._clock.lease_at(wall_ms):
                 account.lease, account.deadline_ms = lease, self._clock.deadline_ms(lease)
-                account.balance = micros
-            elif lease > account.lease and account.later[0] in (0, lease):
-                account.later = (lease, account.later[1] + micros)
-                return  # nobody may spend that yet
+            if lease == account.lease:
+                self._hold(account, account.balance + micros)
+            elif lease > self._clock.lease_at(wall_ms) and account.later[0] in (0, lease):
+                account.later = (lease, account.later[1] + micros)  # nobody may spend that yet
             else:
                 self._left.append(Left(account.advertiser, campaign, lease, micros))
-                return
-            if account.balance >= account.short:
-                account.short = 0
-            self.version += 1
 
     def forgive(self, campaign: str) -> None:
         """Let smaller bids be tried with a balance that was not enough for the last one."""
@@ -203,30 +205,38 @@ class Purse:
             self._accounts = made
             self.version += 1
 
+    # With the lock held.
+
+    def _hold(self, account: _Account, balance: int) -> None:
+        """Set the balance; the version grows where that changes whether the campaign is funded."""
+        before = account.balance > 0 and account.balance >= account.short
+        account.balance = balance
+        if balance >= account.short:
+            account.short = 0
+        if before != (balance > 0 and account.short == 0):
+            self.version += 1
+
     def _roll(self, account: _Account, wall_ms: int) -> None:
-        """With the lock held: the ended lease's balance goes back, the next lease's can be spent from here on."""
+        """The ended lease's balance goes back, the next lease's can be spent from here on."""
         if account.balance:
             self._left.append(Left(account.advertiser, account.campaign, account.lease, account.balance))
-        (lease, balance), account.later = account.later, (0, 0)
-        account.lease, account.balance, account.deadline_ms = 0, 0, 0
-        if lease == 0:
-            self.version += 1
-            return
-        if lease == self._clock.lease_at(wall_ms):
-            account.lease, account.balance, account.deadline_ms = lease, balance, self._clock.deadline_ms(lease)
-            if balance >= account.short:
-                account.short = 0
-        elif balance:
-            self._left.append(Left(account.advertiser, account.campaign, lease, balance))
-        self.version += 1
+        lease, balance = account.later
+        now = self._clock.lease_at(wall_ms)
+        if lease <= now:
+            account.later = (0, 0)
+        if lease != now:
+            if balance and lease < now:
+                self._left.append(Left(account.advertiser, account.campaign, lease, balance))
+            lease, balance = 0, 0
+        account.lease = lease
+        account.deadline_ms = self._clock.deadline_ms(lease)
+        self._hold(account, balance)
 
     def _take(self, account: _Account, keep: int) -> None:
-        """With the lock held."""
         surplus = account.balance - keep
         if surplus > 0:
             self._left.append(Left(account.advertiser, account.campaign, account.lease, surplus))
-            account.balance = keep
-            self.version += 1
+            self._hold(account, keep)
         lease, balance = account.later
         if keep == 0 and balance:
             self._left.append(Left(account.advertiser, account.campaign, lease, balance))

@@ -29,12 +29,12 @@ CLOCK = LeaseClock(60)
 START_MS = 1_795_000_000_000
 # Budgets of a few bids each, of which the narrowest differs: hour, day, total; and an account narrower than their sum.
 BUDGETS = {
-    "hours": ("Asia/Kolkata", Budget(hourly=4_000, daily=30_000)),
-    "days": ("America/New_York", Budget(daily=6_000)),
-    "ever": ("UTC", Budget(total=9_000)),
+    "hours": ("Asia/Kolkata", Budget(hourly=2_500, daily=8_000)),
+    "days": ("America/New_York", Budget(daily=3_000)),
+    "ever": ("UTC", Budget(total=5_000)),
     "account": ("Pacific/Chatham", Budget()),
 }
-ACCOUNT = ("Australia/Lord_Howe", Budget(hourly=9_000, daily=18_000, total=40_000))
+ACCOUNT = ("Australia/Lord_Howe", Budget(hourly=4_000, daily=6_000, total=15_000))
 HEADROOM = 0.02
 
 

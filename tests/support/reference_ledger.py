@@ -52,6 +52,9 @@ class ReferenceLedger:
                 found.append(scope.grantable - committed - self.reserved(of, scope.period))
         return min(found)
 
+    def follow(self, accounts: Accounts) -> None:
+        self.accounts = self.tally.accounts = accounts.remembering(self.accounts)
+
     def trade(self, orders: Sequence[Order], wall_ms: int) -> list[list[Grant]]:
         return [self._trade(order, wall_ms) for order in orders]
 

@@ -23,7 +23,6 @@ for _, lease in ipairs(leases) do
       released = released + release(record[i], lease, tonumber(record[i + 1]))
     end
   end
-  redis.call('DEL', key('lease:' .. lease))
   redis.call('ZREM', key('leases'), lease)
 end
 count('swept', released)
