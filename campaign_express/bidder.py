@@ -84,6 +84,7 @@ class State:
     lateness_ms: int  # beyond a bid's `exp`, in which its notices may still come
     timeout_s: float  # that a batch waits for `users`
     other_users: UserStore | None = None  # a second client of the same store, for explanations in another thread
+    close: Callable[[], None] = lambda: None  # gives leases back and sends what is queued
 
 
 class Bidder:
@@ -148,6 +149,11 @@ class Bidder:
         with self._telling:
             self._paces = paces
             self.pipeline.standing.tell_paces(paces)
+
+    def close(self) -> None:
+        """Give back what is held of money and memory; the bidder goes on without new money."""
+        if self.state is not None:
+            self.state.close()
 
     def idle(self) -> None:
         """Nobody waits for an answer: what was bid in the last batch is written to the store of people."""

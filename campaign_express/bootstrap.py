@@ -2,23 +2,96 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
+from campaign_express.adapters.control import ControlStore
 from campaign_express.adapters.enrichment import LocalEnricher
+from campaign_express.adapters.leases import LeaseKeeper
+from campaign_express.adapters.ledger import Ledger
 from campaign_express.adapters.onnx import OnnxScorer, parse_options
-from campaign_express.bidder import Bidder
+from campaign_express.adapters.users import RedisUsers
+from campaign_express.bidder import Bidder, State
+from campaign_express.bidding.budget import Accounts, LeaseClock, settle_s
 from campaign_express.bidding.currency import load_rates
 from campaign_express.bidding.model import Catalog
 from campaign_express.bidding.privacy import PrivacyPolicy, gdpr_countries
+from campaign_express.bidding.purse import Purse
+from campaign_express.clock import parse_clock
 from campaign_express.config import Settings
+from campaign_express.control import Switches
 from campaign_express.openrtb.notices import NoticeSigner, parse_keys
 from campaign_express.packaged import packaged, read_catalog, read_exchanges
 
-__all__ = ["build_bidder", "read_catalog", "read_exchanges"]
+__all__ = ["build_agent", "build_bidder", "read_catalog", "read_exchanges"]
+
+USERS_WAIT_S = 2.0  # for the connections of an agent that starts; it goes on without
 
 
-def build_bidder(settings: Settings, catalog: Catalog | None = None) -> Bidder:
-    """A warm bidder. `catalog`: what to bid with instead of the file (a published catalogue, say).
+def build_agent(settings: Settings, catalog: Catalog | None = None) -> Bidder:
+    """A warm bidder that keeps budgets, caps, switches and paces in the Redis of `settings`, if it names one.
+
+    `close` it in the end. Raises as `build_bidder`.
+    """
+    if not settings.redis_url:
+        return build_bidder(settings, catalog)
+    exchanges = read_exchanges(settings)
+    catalog = catalog if catalog is not None else read_catalog(settings, exchanges)
+    exps = {exchange.name: exchange.exp for exchange in exchanges.exchanges}
+    clock, leases = parse_clock(settings.simulated_clock), LeaseClock(settings.lease_s)
+    lateness_ms = settings.notice_lateness_s * 1000
+    accounts = Accounts(catalog, settings.budget_headroom)
+    ledger = Ledger(
+        settings.redis_url,
+        accounts,
+        settle_s=settle_s(exps, settings.notice_lateness_s),
+        replicas=settings.ledger_replicas,
+    )
+    purse = Purse(accounts, leases)
+    keeper = LeaseKeeper(ledger, purse, catalog, leases, clock, headroom=settings.budget_headroom)
+
+    def users(wait_s: float) -> RedisUsers:
+        return RedisUsers(
+            settings.redis_url,
+            hold_ms=max(exps.values()) * 1000 + lateness_ms,
+            lateness_ms=lateness_ms,
+            profile_ttl_s=settings.profile_ttl_days * 86_400,
+            cache_entries=settings.profile_cache_entries,
+            cache_bytes=settings.profile_cache_bytes,
+            cache_ttl_s=settings.profile_cache_s,
+            wait_s=wait_s,
+        )
+
+    persons, explained, stop, control = (
+        users(USERS_WAIT_S),
+        users(0.0),
+        threading.Event(),
+        ControlStore(settings.redis_url),
+    )
+
+    def close() -> None:
+        stop.set()
+        keeper.stop()
+        persons.close()
+        explained.close()
+        ledger.close()
+
+    state = State(
+        persons, purse, keeper.replace_catalog, lateness_ms, settings.state_timeout_ms / 1000, explained, close
+    )
+    bidder = build_bidder(settings, catalog, state)
+
+    def on_switches(switches: Switches) -> None:
+        bidder.tell_switches(switches)
+        keeper.tell_switches(switches)
+
+    control.watch(on_switches, bidder.tell_paces, stop)
+    keeper.start()
+    return bidder
+
+
+def build_bidder(settings: Settings, catalog: Catalog | None = None, state: State | None = None) -> Bidder:
+    """A warm bidder. `catalog`: what to bid with instead of the file (a published catalogue, say). `state`: see Bidder.
 
     Raises ConfigError, CatalogError or ModelError, each naming the file and place.
     """
@@ -45,6 +118,7 @@ def build_bidder(settings: Settings, catalog: Catalog | None = None) -> Bidder:
         max_candidates=settings.max_candidates,
         max_decompressed_bytes=settings.max_decompressed_bytes,
         tmax_reserve_ms=settings.tmax_reserve_ms,
+        state=state,
     )
     bidder.warm_up()
     return bidder

@@ -63,6 +63,9 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     embedded_redis_port: Port = 6379
     embedded_nats_port: Port = 4222
     # Persons: profiles and frequency counts, see docs/profiles.md.
+    lease_s: Annotated[int, Meta(ge=1, le=3600)] = 60  # wall clock; must divide a quarter of an hour
+    budget_headroom: Annotated[float, Meta(ge=0, le=0.2)] = 0.005  # share of the daily budget for what comes too late
+    ledger_replicas: Annotated[int, Meta(ge=0, le=5)] = 0  # that must have a grant or an event before it counts
     state_timeout_ms: Positive = 8  # the longest that a batch waits for Redis
     profile_ttl_days: Annotated[int, Meta(ge=1, le=3650)] = 90  # profiles since their import, counts since their last
     profile_cache_entries: Positive = 20_000  # of one agent
@@ -83,6 +86,10 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     tcf_vendor_id: Annotated[int, Meta(ge=0)] = 0  # our IAB Global Vendor List id, 0 = none
     # Where a request without a `gdpr` flag is under the GDPR, see docs/privacy.md.
     gdpr_when_absent: str = "eea=applies,GB=applies,CH=applies,unknown=applies,other=does-not-apply"
+    # Money, see docs/ledger.md.
+    lease_s: Annotated[int, Meta(ge=1, le=900)] = 60  # length of a lease; divides 900
+    budget_headroom: Annotated[float, Meta(ge=0, le=0.5)] = 0.005  # share of a budget that is never lent
+    ledger_replicas: Annotated[int, Meta(ge=0, le=5)] = 0  # that must have a grant before it is used
     # Notices.
     notice_base_url: str = "http://127.0.0.1:8080"
     notice_keys: Secret = Secret("")  # "id:hex,id:hex", the first signs; embedded start makes one

@@ -23,6 +23,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from campaign_express import memory
 from campaign_express.adapters.catalog_store import CatalogStore
 from campaign_express.bidding.model import Catalog
+from campaign_express.clock import parse_clock
 from campaign_express.config import Settings
 from campaign_express.errors import CampaignExpressError, ModelError
 from campaign_express.gateway.node import count_model_load_failure
@@ -32,7 +33,7 @@ from campaign_express.serving.agent_socket import AgentSocket
 logger = logging.getLogger(__name__)
 
 SWITCH_INTERVAL_S = 0.0005  # a catalogue compiled in another thread must not hold a batch up for the default 5 ms
-OWN_FACTORY = "campaign_express.bootstrap:build_bidder"
+OWN_FACTORY = "campaign_express.bootstrap:build_agent"
 
 Factory = Callable[[Settings, Catalog | None], Any]
 
@@ -70,12 +71,19 @@ class BiddingAgent:
         if store is not None:
             store.watch(self._replace_catalog, self._stop, known)
         memory.settle()
-        self._socket = AgentSocket(self._bidder, path)
+        self._socket = AgentSocket(self._bidder, path, parse_clock(settings.simulated_clock))
         logger.info("agent listens", extra={"catalog_version": self._bidder.catalog_version})
 
     def _replace_catalog(self, catalog: Catalog) -> None:
         self._bidder.replace_catalog(catalog)
         memory.trim()  # the one before it is gone
+
+    def close(self) -> None:
+        """Give leases back before this agent is ended. It bids no more with money that is limited."""
+        self._stop.set()
+        close = getattr(self._bidder, "close", None)
+        if close is not None:
+            close()
 
     def ready(self) -> list[ExchangeTerms]:
         """What the gateway must know of each exchange. Returns when `__init__` has, so it means: warm and listening."""

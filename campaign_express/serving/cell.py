@@ -42,6 +42,7 @@ UNIX_PATH_MAX = 107
 LONGEST_NAME = 40  # of a socket file: replica id, agent's number, pid while it is being made
 AGENT_START_S = 180.0
 AGENT_ANSWER_S = 10.0
+AGENT_CLOSE_S = 3.0  # to give back what it holds
 DEAD_CELL_S = 30.0  # without a living agent for this long, the cell is replaced
 
 
@@ -188,6 +189,10 @@ class Cell:
         if self._notices is not None:
             await self._notices.close()
         self.pool.close()
+        closing = [asyncio.wait_for(actor.close.remote(), AGENT_CLOSE_S) for actor in self._agents]
+        for result in await asyncio.gather(*closing, return_exceptions=True):
+            if isinstance(result, BaseException):  # it is dead or stuck: its leases are swept in time
+                logger.warning("an agent did not close", extra={"reason": type(result).__name__})
         for actor in self._agents:
             with contextlib.suppress(RayError, ValueError):
                 ray.kill(actor)
