@@ -86,10 +86,6 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     tcf_vendor_id: Annotated[int, Meta(ge=0)] = 0  # our IAB Global Vendor List id, 0 = none
     # Where a request without a `gdpr` flag is under the GDPR, see docs/privacy.md.
     gdpr_when_absent: str = "eea=applies,GB=applies,CH=applies,unknown=applies,other=does-not-apply"
-    # Money, see docs/ledger.md.
-    lease_s: Annotated[int, Meta(ge=1, le=900)] = 60  # length of a lease; divides 900
-    budget_headroom: Annotated[float, Meta(ge=0, le=0.5)] = 0.005  # share of a budget that is never lent
-    ledger_replicas: Annotated[int, Meta(ge=0, le=5)] = 0  # that must have a grant before it is used
     # Notices.
     notice_base_url: str = "http://127.0.0.1:8080"
     notice_keys: Secret = Secret("")  # "id:hex,id:hex", the first signs; embedded start makes one

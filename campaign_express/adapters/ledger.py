@@ -26,13 +26,13 @@ from campaign_express.adapters.ledger_terms import (
 )
 from campaign_express.adapters.scripts import Answer, Call, ScriptRunner, is_away, load
 from campaign_express.bidding.books import Books
-from campaign_express.bidding.budget import Accounts, CampaignAccount
+from campaign_express.bidding.budget import QUARTER_S, Accounts, CampaignAccount
 from campaign_express.bidding.purse import Left
 from campaign_express.bidding.settlement import KINDS, event_ms
 from campaign_express.errors import Unavailable
 from campaign_express.events import MoneyEvent
 
-REMEMBER_S = 6 * 3600  # bids are remembered this much longer than sweeping: an event may lie in a spool or queue
+REMEMBER_S = 54 * 3600  # a bid's events may lie in a spool or queue for some hours after its URLs have died
 KEEP_HOURS_S = 3 * 86_400  # periods that are over are kept so long, for audits and people
 KEEP_DAYS_S = 40 * 86_400
 EVENTS_A_CALL = 256  # in one script: a master serves nobody else meanwhile (some 2 ms)
@@ -52,7 +52,9 @@ def prefix(advertiser: str) -> str:
 class Ledger:
     """`settle_s`: after a lease's deadline no timely notice of it comes any more (`budget.settle_s`).
 
-    `replicas`: how many must have a grant before it is used, and an event before it counts as applied; 0 for one node.
+    `remember_s`: so long after a bid its record is kept, which must be longer than a notice may be on its way in any
+    case: what comes later is not applied. `replicas`: how many must have a grant before it is used, and an event before
+    it counts as applied; 0 for one node.
     """
 
     def __init__(
@@ -67,7 +69,7 @@ class Ledger:
     ) -> None:
         self.accounts = accounts
         self.settle_s = settle_s
-        self.remember_s = remember_s
+        self.remember_s = max(remember_s, settle_s + QUARTER_S)
         self._runner = ScriptRunner(url, replicas, wait_ms)
         self.where = self._runner.where
 
@@ -186,8 +188,13 @@ class Ledger:
         names = list(self.accounts.of_advertiser if advertisers is None else advertisers)
         second = wall_ms // 1000
         last = second - self.settle_s
-        args: list[str | int] = [last, (last - self.remember_s) // 3600 - 1]
-        args += [last - max(KEEP_HOURS_S, self.remember_s), last - max(KEEP_DAYS_S, self.remember_s)]
+        forget = second - self.remember_s
+        # A lost bid's lease ends within a quarter of an hour of it.
+        args: list[str | int] = [last, (last - QUARTER_S) // 3600 - 1, forget // 3600 - 1]
+        args += [
+            second - max(KEEP_HOURS_S, self.remember_s + 3600),
+            second - max(KEEP_DAYS_S, self.remember_s + 86_400),
+        ]
         args += [int(rebuild), LEASES_A_CALL]
         leases = micros = 0
         while names:

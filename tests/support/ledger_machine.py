@@ -24,7 +24,7 @@ from tests.support.reference_ledger import ReferenceLedger, same_money
 
 ADVERTISER = "acme"
 SETTLE_S = 420  # an exchange's exp of 300 and 120 of lateness
-REMEMBER_S = 7200
+REMEMBER_S = 8000
 CLOCK = LeaseClock(60)
 START_MS = 1_795_000_000_000
 # Budgets of a few bids each, of which the narrowest differs: hour, day, total; and an account narrower than their sum.

@@ -108,7 +108,7 @@ class ReferenceLedger:
                 self.booked["swept"][where] += micros
                 found = Swept(found.leases, found.micros + micros)
         self.swept_to = max(self.swept_to, last)
-        self.purged_to = max(self.purged_to, (last - self.remember_s) // 3600 - 1)
+        self.purged_to = max(self.purged_to, (wall_ms // 1000 - self.remember_s) // 3600 - 1)
         return found
 
     def books(self, advertiser: str) -> Books:

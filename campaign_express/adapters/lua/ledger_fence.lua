@@ -11,5 +11,5 @@ if ARGV[1] and ARGV[1] == here then
   opened = 1
 end
 local fence = redis.call('HMGET', key('fence'), 'run_id', 'opens_ms', 'rebuilding')
-local empty = redis.call('EXISTS', key('total'), key('flows'), key('marks'), key('hours')) == 0
+local empty = redis.call('EXISTS', key('total'), key('flows'), key('marks'), key('hours'), key('lost')) == 0
 return { here, fence[1] or '', tonumber(fence[2] or 0), empty and 1 or 0, fence[3] and 1 or 0, opened }

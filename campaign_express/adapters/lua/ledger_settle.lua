@@ -5,7 +5,8 @@
 -- its record), day, hour, account day, account hour, Unix seconds of the bid.
 -- Returns outcome and change of committed, one after the other, for each event.
 --
--- A bid's record is "mask:committed", the mask being the sum of kinds applied, and 16 once its price is final.
+-- A bid's record is "mask:committed", the mask being the sum of kinds applied, and 16 once its price is final. Of a bid
+-- that was only lost there is another record: most bids are lost, and once their lease is swept nobody asks for it.
 
 local LOSS, PRICED = 8, 16
 local purged, swept = field('marks', 'purged'), field('marks', 'swept')
@@ -26,7 +27,8 @@ for _ = 1, tonumber(ARGV[1]) do
 
   local outcome, change = 'applied', 0
   local bids = key('bids:' .. hour)
-  local record = redis.call('HGET', bids, bid)
+  local losses = key('lost:' .. hour)
+  local record = redis.call('HGET', bids, bid) or redis.call('HGET', losses, bid)
   local mask, committed = 0, 0
   if record then
     local first, second = string.match(record, '^(%d+):(%d+)$')
@@ -76,8 +78,12 @@ for _ = 1, tonumber(ARGV[1]) do
       committed = committed + change
       move('c', campaign, periods, change, seconds)
     end
-    if redis.call('HSET', bids, bid, mask .. ':' .. text(committed)) == 1 and redis.call('HLEN', bids) == 1 then
-      redis.call('ZADD', key('hours'), hour, hour)
+    local hash, index = bids, 'hours'
+    if mask == LOSS then
+      hash, index = losses, 'lost'
+    end
+    if redis.call('HSET', hash, bid, mask .. ':' .. text(committed)) == 1 and redis.call('HLEN', hash) == 1 then
+      redis.call('ZADD', key(index), hour, hour)
     end
   end
   if outcome ~= 'applied' and outcome ~= 'duplicate' then

@@ -1,9 +1,9 @@
 -- Release what no timely notice can settle any more, and forget bids and periods that are old.
 --
--- ARGV: last lease to sweep, last hour of bids to forget, last second of hours and of days to forget, 1 when a rebuild
--- asks, most leases in one call. Returns {leases swept, micros released, 1 when there is more to do}.
+-- ARGV: last lease to sweep, last hour of lost and of settled bids to forget, last second of hours and of days to
+-- forget, 1 when a rebuild asks, most leases in one call. Returns {leases swept, micros released, 1 when there is more}.
 
-if redis.call('HGET', key('fence'), 'rebuilding') and ARGV[5] ~= '1' then
+if redis.call('HGET', key('fence'), 'rebuilding') and ARGV[6] ~= '1' then
   return { 0, 0, 0 }
 end
 
@@ -13,7 +13,7 @@ local function mark(name, value)
   end
 end
 
-local most = tonumber(ARGV[6])
+local most = tonumber(ARGV[7])
 local leases = redis.call('ZRANGEBYSCORE', key('leases'), '-inf', ARGV[1], 'LIMIT', 0, most)
 local released = 0
 for _, lease in ipairs(leases) do
@@ -32,11 +32,15 @@ if more then
   return { #leases, released, 1 }
 end
 
-for _, hour in ipairs(redis.call('ZRANGEBYSCORE', key('hours'), '-inf', ARGV[2])) do
-  redis.call('UNLINK', key('bids:' .. hour))
-  redis.call('ZREM', key('hours'), hour)
+local function forget_bids(index, before, last)
+  for _, hour in ipairs(redis.call('ZRANGEBYSCORE', key(index), '-inf', last)) do
+    redis.call('UNLINK', key(before .. hour))
+    redis.call('ZREM', key(index), hour)
+  end
 end
-mark('purged', tonumber(ARGV[2]))
+forget_bids('lost', 'lost:', ARGV[2])
+forget_bids('hours', 'bids:', ARGV[3])
+mark('purged', tonumber(ARGV[3]))
 
 local function forget(letter, last)
   for _, period in ipairs(redis.call('ZRANGEBYSCORE', key('periods'), '-inf', last)) do
@@ -46,6 +50,6 @@ local function forget(letter, last)
     end
   end
 end
-forget('h', ARGV[3])
-forget('d', ARGV[4])
+forget('h', ARGV[4])
+forget('d', ARGV[5])
 return { #leases, released, 0 }
