@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from campaign_express.adapters import redis_async
+from campaign_express.adapters.identities import RedisIdentities
 from campaign_express.adapters.nats import JetStreamSink, StreamTerms
 from campaign_express.adapters.spool import Spool
 from campaign_express.adapters.touches import RedisTouches
@@ -29,7 +30,6 @@ from campaign_express.gateway.sync import SyncTerms, UserSync
 from campaign_express.openrtb.notices import NoticeSigner, parse_keys
 from campaign_express.openrtb.postbacks import PostbackTokens
 from campaign_express.packaged import read_exchanges
-from campaign_express.ports import IdentityStore
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +43,7 @@ class NoticeService:
     desk: NoticeDesk
     sink: JetStreamSink
     touches: RedisTouches
+    identities: RedisIdentities
     meters: Meters
 
     async def start(self) -> None:
@@ -53,6 +54,7 @@ class NoticeService:
         """After the listeners: nothing is lost, and what JetStream did not take stays in the spool."""
         await self.desk.close()
         await self.touches.close()
+        await self.identities.close()
         await self.sink.close()
 
     def refresh(self) -> None:
@@ -66,9 +68,7 @@ class NoticeService:
         counters.touches_dropped = self.touches.dropped
 
 
-def build_notice_service(
-    settings: Settings, meters: Meters, cell: str, identities: IdentityStore | None = None
-) -> NoticeService:
+def build_notice_service(settings: Settings, meters: Meters, cell: str) -> NoticeService:
     """What a cell answers notices with. `cell` names its spool; `redis_url` and `nats_url` are filled in.
 
     Raises ConfigError with every problem.
@@ -80,8 +80,10 @@ def build_notice_service(
     clock = parse_clock(settings.simulated_clock)
     rates = load_rates(Path(settings.rates_file) if settings.rates_file else None)
     windows = Windows(settings.click_window_s * 1000, settings.view_window_s * 1000)
+    make_client = functools.partial(redis_async.connect, settings.redis_url)
+    identities = RedisIdentities(settings.redis_url, make_client, clock, settings.profile_ttl_days * 86_400)
     touches = RedisTouches(
-        functools.partial(redis_async.connect, settings.redis_url),
+        make_client,
         clock,
         click_window_ms=windows.click_ms,
         view_window_ms=windows.view_ms,
@@ -115,7 +117,7 @@ def build_notice_service(
         meters,
         url_life_s=settings.notice_url_life_s,
     )
-    return NoticeService(desk, sink, touches, meters)
+    return NoticeService(desk, sink, touches, identities, meters)
 
 
 def _price_terms(exchange: Exchange, keys: Mapping[str, tuple[bytes, bytes]]) -> PriceTerms:

@@ -200,6 +200,6 @@ class IdentityStore(Protocol):
         """Make these ids (`kind:value`) one person's; returns the canonical id. Raises Unavailable."""
         ...
 
-    async def find(self, ids: list[str]) -> str:
-        """The canonical id of the first that is known, "" for a stranger. Raises Unavailable."""
+    async def find(self, user_id: str) -> str:
+        """The canonical id of the person with this one. Raises Unavailable."""
         ...

@@ -35,6 +35,7 @@ from campaign_express.ports import Kept
 log = logging.getLogger(__name__)
 
 CONNECT_S = 2.0
+LAST_CALL_S = 0.003
 ACK_S = 2.0  # for what comes from the spool: nobody waits for it
 PING_S = 5
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 1.0  # between attempts while JetStream is away
@@ -117,11 +118,11 @@ async def _quiet(error: Exception) -> None:
     """Whoever uses the connection hears of its errors; the client would print each."""
 
 
-async def ensure_stream(client: Client, terms: StreamTerms) -> None:
-    """Make the stream, or give the one that is there these terms. Raises nats.js.errors.APIError."""
+async def ensure_stream(client: Client, terms: StreamTerms, name: str = STREAM, subjects: str = SUBJECTS) -> None:
+    """Make a stream, or give the one that is there these terms. Raises nats.js.errors.APIError."""
     config = StreamConfig(
-        name=STREAM,
-        subjects=[SUBJECTS],
+        name=name,
+        subjects=[subjects],
         retention=RetentionPolicy.LIMITS,
         storage=StorageType.FILE,
         discard=DiscardPolicy.NEW,  # a full stream refuses: better than to forget what was spent
@@ -240,21 +241,29 @@ class JetStreamSink:
         else:
             flight.landed.set_result(Kept.DUPLICATE if ack.duplicate else Kept.PUBLISHED)
 
-    def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Give up what has waited too long; one timer for all. Few flights are more patient than others."""
+    def _watch(self, loop: asyncio.AbstractEventLoop, last_call: bool = False) -> None:
+        """Give up what has waited too long; one timer for all. Few flights are more patient than others.
+
+        What is overdue gets a last call first: where this process itself was held up, acknowledgements wait in the
+        socket, and reading them costs less than a fsync.
+        """
         self._watching = False
         now = loop.time()
         soonest = None
         for token, flight in list(self._flights.items()):
             if flight.landed.done():
                 del self._flights[token]
-            elif flight.until <= now:
+            elif flight.until <= now and last_call:
                 del self._flights[token]
                 flight.landed.set_result(None)
             elif soonest is None or flight.until < soonest:
                 soonest = flight.until
-        if soonest is not None:
-            self._watching = True
+        if soonest is None:
+            return
+        self._watching = True
+        if soonest <= now:
+            loop.call_later(LAST_CALL_S, self._watch, loop, True)
+        else:
             loop.call_at(min(soonest, now + self._patience_s), self._watch, loop)
 
     def _distrust(self) -> None:

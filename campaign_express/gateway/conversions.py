@@ -53,7 +53,7 @@ class Conversions:
         self,
         token_fits: Callable[[str, str], bool],
         touches: TouchStore,
-        identities: IdentityStore | None,
+        identities: IdentityStore,
         usd_per: Callable[[str], float | None],
         windows: Windows,
     ) -> None:
@@ -98,8 +98,8 @@ class Conversions:
         """The event, due to the last touch; without campaign and bid where there is none. `cookie`: "" or our own id of
         the visitor, where it may be used. Raises Unavailable."""
         user = ""
-        if cookie and self._identities is not None:
-            user = await self._identities.find([f"cookie:{cookie}"])
+        if cookie:
+            user = await self._identities.find(f"cookie:{cookie}")
         touch = None
         if postback.click_id or user:
             found = await self._touches.find(postback.advertiser, postback.click_id, user)

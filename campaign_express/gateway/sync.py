@@ -48,7 +48,7 @@ class UserSync:
     """`may_identify(signals, gpc)`: whether a visitor with these parameters may be given an id."""
 
     def __init__(
-        self, exchanges: Mapping[str, SyncTerms], identities: IdentityStore | None, may_identify: MayIdentify
+        self, exchanges: Mapping[str, SyncTerms], identities: IdentityStore, may_identify: MayIdentify
     ) -> None:
         self._exchanges = exchanges
         self._identities = identities
@@ -72,8 +72,6 @@ class UserSync:
             ids.append(f"user@{terms.name}:{uid}")
         outcome = "linked"
         try:
-            if self._identities is None:
-                raise Unavailable("no store of identities")
             await self._identities.link(ids)
         except Unavailable:
             outcome = "unavailable"  # the exchange can learn our id all the same

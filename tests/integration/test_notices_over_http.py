@@ -139,7 +139,15 @@ def test_each_notice_is_in_the_stream_when_it_is_answered(settings: Settings) ->
         last = (await stored(settings.nats_url))[-1]
         assert last[0] == "money.acme.conversion"
         assert (last[1].campaign, last[1].value_micros) == ("campaign", 9_500_000)
-        assert (await taken.get("/v1/sync?exchange=generic&uid=1"))[0] == 302
+        status, headers = await taken.get("/v1/sync?exchange=generic&uid=theirs")
+        assert status == 302
+        own = headers["location"].rpartition("=")[2]
+        identities = taken.service.identities
+        same = {
+            await identities.find(one) for one in (f"cookie:{own}", f"buyeruid@generic:{own}", "user@generic:theirs")
+        }
+        assert len(same) == 1
+        assert await identities.find("user@generic:another") not in same
         assert (await taken.get(made.impression, method="HEAD"))[0] == 405
         assert (await taken.get("/v1/imp"))[0] == 400
 

@@ -81,8 +81,8 @@ class Identities:
         self.canonical.update(dict.fromkeys(ids, "person"))
         return "person"
 
-    async def find(self, ids: list[str]) -> str:
-        return next((self.canonical[one] for one in ids if one in self.canonical), "")
+    async def find(self, user_id: str) -> str:
+        return self.canonical.get(user_id, user_id)
 
 
 class FixedClock(Clock):

@@ -202,7 +202,7 @@ def test_what_is_not_delivered_stays(tmp_path: Path) -> None:
             await spool.append(b"%d" % number)
 
         async def breaks(payloads: Sequence[bytes]) -> None:
-            if len(delivered) >= 256:
+            if len(delivered) >= 2 * module.BATCH:
                 raise Unavailable("gone")
             await delivered(payloads)
 
