@@ -13,7 +13,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from campaign_express.cli import catalog, check, exchange, load, profiles, replay, switches, up
+from campaign_express.cli import catalog, check, exchange, load, postback, profiles, replay, switches, up
 from campaign_express.errors import CampaignExpressError, CatalogError, ConfigError, ModelError
 
 
@@ -51,6 +51,7 @@ app.add_typer(profiles.app, name="profiles")
 app.command()(switches.stop)
 app.command()(switches.resume)
 app.command()(switches.switches)
+app.command()(postback.postback)
 app.command()(replay.replay)
 app.command()(load.load)
 app.command()(exchange.exchange)

@@ -23,7 +23,7 @@ MAX_VALUE = 10**15  # micros of USD
 
 _click_id = re.compile(r"[A-Za-z0-9_-]{20}").fullmatch
 _amount = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,12})?").fullmatch
-_name = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:\-]{0,127}").fullmatch
+is_advertiser = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:\-]{0,127}").fullmatch
 
 
 class Windows(Struct, frozen=True):
@@ -69,7 +69,7 @@ class Conversions:
         Raises InvalidRequest: 403 without the advertiser's token, 400 for the rest.
         """
         advertiser = given.get("advertiser", "")
-        if not _name(advertiser) or not self._token_fits(given.get("token", "") or bearer, advertiser):
+        if not is_advertiser(advertiser) or not self._token_fits(given.get("token", "") or bearer, advertiser):
             raise InvalidRequest("token is not this advertiser's", "$.query.token", "postback-token", 403)
         click, order = given.get("click_id", ""), given.get("order_id", "")
         if click and not _click_id(click):
