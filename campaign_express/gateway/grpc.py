@@ -180,7 +180,10 @@ class GrpcListener:
             await self._health.set(name, status.SERVING if serving else status.NOT_SERVING)
 
     async def drain(self, window_s: float) -> None:
-        """Take no new call (connections get GOAWAY), answer what was taken in, end streams, and free the port."""
+        """Take no new call (connections get GOAWAY), answer what was taken in, end streams, and free the port.
+
+        A call that crosses the GOAWAY on its way here is cancelled by gRPC's core, which has no way to send one earlier.
+        """
         await self._health.enter_graceful_shutdown()
         self._servicer.close()
         await self._server.stop(window_s)
