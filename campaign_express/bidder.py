@@ -31,7 +31,7 @@ from campaign_express.bidding.respond import build_response, key_of, no_bid_resp
 from campaign_express.bidding.standing import ANYBODY, NOBODY, Standing
 from campaign_express.control import Paces, Switches
 from campaign_express.errors import InvalidRequest
-from campaign_express.frames import ACCEPT_GZIP, BODY_GZIP, PROTOBUF, Answer, Ask, Reply, Timings
+from campaign_express.frames import ACCEPT_GZIP, BODY_GZIP, PROTOBUF, Answer, Ask, Reply, StateCounts, Timings
 from campaign_express.openrtb.codec import decode_request, encode_response, error_body, gunzip, gzip_response
 from campaign_express.openrtb.nobid import NoBidReason
 from campaign_express.openrtb.notices import NoticeSigner
@@ -84,6 +84,7 @@ class State:
     lateness_ms: int  # beyond a bid's `exp`, in which its notices may still come
     timeout_s: float  # that a batch waits for `users`
     other_users: UserStore | None = None  # a second client of the same store, for explanations in another thread
+    counts: Callable[[], StateCounts] = StateCounts  # for the gateway's metrics
     close: Callable[[], None] = lambda: None  # gives leases back and sends what is queued
 
 
@@ -120,6 +121,7 @@ class Bidder:
         self.scorer = TimedScorer(scorer, clock_ns)
         self.state = state
         self._clock_ns = clock_ns
+        self._state_ns = 0  # that the last batch waited for the store of people
         self._switches = Switches()
         self._paces = Paces()
         self._telling = threading.Lock()
@@ -217,7 +219,8 @@ class Bidder:
                 decision.wins = []
             if people is not None:
                 self._settle(decision)
-        return Reply(answers, Timings(self._clock_ns() - now_ns, self.scorer.spent_ns), version)
+        timings = Timings(self._clock_ns() - now_ns, self.scorer.spent_ns, self._state_ns)
+        return Reply(answers, timings, version, [], self.state.counts() if self.state is not None else None)
 
     def explain(self, body: bytes, exchange: str, wall_ms: int) -> dict[str, Any]:
         """Why each campaign would or would not bid on a JSON request; raises InvalidRequest."""
@@ -249,8 +252,12 @@ class Bidder:
             # Nothing is spent or counted by a test, so it need not reserve what others could use.
             weight = 0 if context.request.test == 1 else len(context.request.imp)
             wants.append(UserWant(ids, weight) if ids else None)
-        users, timeout_s = self.state.users, self.state.timeout_s
-        found = users.fetch(wants, wall_ms, timeout_s) if any(wants) else [None] * len(wants)
+        found: list[UserState | None] = [None] * len(wants)
+        self._state_ns = 0
+        if any(wants):
+            start = self._clock_ns()
+            found = self.state.users.fetch(wants, wall_ms, self.state.timeout_s)
+            self._state_ns = self._clock_ns() - start
         people: list[UserState | None] = []
         for context, want, state in zip(contexts, wants, found, strict=True):
             people.append(NOBODY if want is None else state)

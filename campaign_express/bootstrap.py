@@ -20,6 +20,7 @@ from campaign_express.bidding.purse import Purse
 from campaign_express.clock import parse_clock
 from campaign_express.config import Settings
 from campaign_express.control import Switches
+from campaign_express.frames import StateCounts
 from campaign_express.openrtb.notices import NoticeSigner, parse_keys
 from campaign_express.packaged import packaged, read_catalog, read_exchanges
 
@@ -76,9 +77,14 @@ def build_agent(settings: Settings, catalog: Catalog | None = None) -> Bidder:
         explained.close()
         ledger.close()
 
-    state = State(
-        persons, purse, keeper.replace_catalog, lateness_ms, settings.state_timeout_ms / 1000, explained, close
-    )
+    def counts() -> StateCounts:
+        return StateCounts(
+            *(persons.fetches, persons.unknown, persons.timeouts, persons.round_trips),
+            *(persons.l1_hits, persons.l1_misses, keeper.granted_micros, keeper.failures, persons.breaker_state),
+        )
+
+    timeout_s = settings.state_timeout_ms / 1000
+    state = State(persons, purse, keeper.replace_catalog, lateness_ms, timeout_s, explained, counts, close)
     bidder = build_bidder(settings, catalog, state)
 
     def on_switches(switches: Switches) -> None:

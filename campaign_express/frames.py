@@ -48,6 +48,21 @@ class Timings(Struct, array_like=True, gc=False):
 
     total: int = 0
     inference: int = 0
+    state: int = 0  # waiting for the store of people; 0: it was not asked
+
+
+class StateCounts(Struct, array_like=True, gc=False):
+    """What an agent has done with its store of people and its leases, since it started."""
+
+    persons: int = 0  # asked for
+    unknown: int = 0  # of which nothing was known in time
+    timeouts: int = 0  # round trips that were not answered whole in time
+    round_trips: int = 0
+    profile_hits: int = 0  # remembered by the agent
+    profile_misses: int = 0
+    granted_micros: int = 0  # leases
+    lease_failures: int = 0  # calls that the ledger did not answer
+    breaker: int = 0  # now: 0 closed, 1 half open, 2 open
 
 
 class Reply(Struct, array_like=True, gc=False):
@@ -55,6 +70,7 @@ class Reply(Struct, array_like=True, gc=False):
     timings: Timings
     catalog_version: int = 0
     events: list[bytes] = []  # encoded events for JetStream; empty until events are kept
+    state: StateCounts | None = None  # where the agent keeps state
 
 
 class Batch(Struct, array_like=True, gc=False):

@@ -10,7 +10,7 @@ from collections import deque
 from typing import NamedTuple, Protocol, cast
 
 from campaign_express import frames
-from campaign_express.frames import HEADER, Answer, Ask, Batch, Reply
+from campaign_express.frames import HEADER, Answer, Ask, Batch, Reply, StateCounts
 
 _PEER = struct.Struct("3i")  # pid, uid, gid: unix(7), SO_PEERCRED
 
@@ -60,6 +60,7 @@ class AgentLink(asyncio.Protocol):
         self.pid = 0
         self.catalog_version = 0
         self.heard_ns = 0
+        self.state = StateCounts()  # as the agent told it last
         self.greeted: asyncio.Future[bool] = loop.create_future()
         self.lost: asyncio.Future[None] = loop.create_future()
         self._pool = pool

@@ -106,6 +106,11 @@ class AgentPool:
         """The oldest version that an agent still bids with; 0 while there is no agent."""
         return min((link.catalog_version for link in self._links), default=0)
 
+    @property
+    def open_breakers(self) -> int:
+        """Agents that have stopped asking the store of people, or are trying it again."""
+        return sum(link.state.breaker > 0 for link in self._links)
+
     # Requests
 
     def submit(self, ask: Ask) -> asyncio.Future[Answer]:
@@ -205,6 +210,11 @@ class AgentPool:
         counters.decision_time.observe(reply.timings.total)
         if reply.timings.inference:
             counters.inference_time.observe(reply.timings.inference)
+        if reply.state is not None:
+            if reply.timings.state:
+                counters.state_time.observe(reply.timings.state)
+            counters.add_state(link.state, reply.state)
+            link.state = reply.state
         for (_, future), answer in zip(waiting, answers, strict=False):
             outcomes[answer.reason] += 1
             for micros in answer.prices:

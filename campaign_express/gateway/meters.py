@@ -12,6 +12,7 @@ from bisect import bisect_left
 import msgspec
 from msgspec import Struct
 
+from campaign_express.frames import StateCounts
 from campaign_express.openrtb.nobid import BY_INDEX
 
 # Upper bounds ("le"), in the unit observed on the hot path; `metrics.py` divides by a scale for the exposed unit.
@@ -28,6 +29,8 @@ PRICE_MICROS = tuple(
 
 BID = len(BY_INDEX)  # position of bids among the outcomes: `outcomes[-1]`, as `Answer.reason` is -1 for a bid
 REFUSALS = (400, 404, 405, 411, 413, 415)  # HTTP statuses that the gateway itself gives
+
+_STATE = tuple(name for name in StateCounts.__struct_fields__ if name != "breaker")
 
 
 class Histogram(Struct, gc=False):
@@ -62,6 +65,7 @@ class Gauges(Struct):
     in_flight: int = 0
     queued: int = 0
     draining: bool = False
+    open_breakers: int = 0
     broker_up: bool = False  # JetStream acknowledges events
     spool_bytes: int = 0
     resident_bytes: int = 0
@@ -79,6 +83,15 @@ class Counters(Struct):
     agent_restarts: int = 0
     bids: int = 0
     busy_ns: int = 0  # agents' time spent deciding
+    # As frames.StateCounts, of all agents.
+    persons: int = 0
+    unknown: int = 0
+    timeouts: int = 0
+    round_trips: int = 0
+    profile_hits: int = 0
+    profile_misses: int = 0
+    granted_micros: int = 0
+    lease_failures: int = 0
     outcomes: list[int] = msgspec.field(default_factory=lambda: [0] * (BID + 1))
     rules: dict[str, int] = msgspec.field(default_factory=dict)  # invalid requests by the rule they break
     refusals: list[int] = msgspec.field(default_factory=lambda: [0] * len(REFUSALS))
@@ -93,6 +106,7 @@ class Counters(Struct):
     batch_size: Histogram = msgspec.field(default_factory=lambda: Histogram.of(BATCH_SIZES))
     decision_time: Histogram = msgspec.field(default_factory=lambda: Histogram.of(WORK_NS))
     inference_time: Histogram = msgspec.field(default_factory=lambda: Histogram.of(WORK_NS))
+    state_time: Histogram = msgspec.field(default_factory=lambda: Histogram.of(WORK_NS))
     price: Histogram = msgspec.field(default_factory=lambda: Histogram.of(PRICE_MICROS))
     publish_time: Histogram = msgspec.field(default_factory=lambda: Histogram.of(PUBLISH_NS))
 
@@ -102,6 +116,11 @@ class Counters(Struct):
 
     def count_price(self, remark: str) -> None:
         self.notice_prices[remark] = self.notice_prices.get(remark, 0) + 1
+
+    def add_state(self, before: StateCounts, now: StateCounts) -> None:
+        """Add what an agent did between two of its replies."""
+        for name in _STATE:
+            setattr(self, name, getattr(self, name) + getattr(now, name) - getattr(before, name))
 
     def add(self, other: Counters) -> None:
         """Add another cell's counts to these."""

@@ -40,6 +40,16 @@ COUNTERS = (
     _Counter("drained_events", "Events that went from the spool to JetStream.", "drained"),
     _Counter("damaged_spools", "Spool segments that end in a record which cannot be read.", "spool_damaged"),
     _Counter("dropped_touches", "Clicks and views that Redis did not take in time.", "touches_dropped"),
+    _Counter("persons", "Persons whose state was asked for.", "persons"),
+    _Counter("unknown_persons", "Persons whose state did not come in time; what is capped did not bid.", "unknown"),
+    _Counter("state_timeouts", "Round trips to the store of people that were not answered whole in time.", "timeouts"),
+    _Counter(
+        "state_round_trips", "Round trips to the store of people, those that nobody waited for too.", "round_trips"
+    ),
+    _Counter("profile_cache_hits", "Profiles that an agent remembered.", "profile_hits"),
+    _Counter("profile_cache_misses", "Profiles that were read from Redis.", "profile_misses"),
+    _Counter("leased_usd", "Money that agents were granted by the ledger, given back or not.", "granted_micros", MICRO),
+    _Counter("lease_failures", "Calls of agents that the ledger did not answer.", "lease_failures"),
     _Counter("agent_busy_seconds", "Time that agents spent deciding.", "busy_ns", NANO),
 )
 
@@ -58,6 +68,7 @@ HISTOGRAMS = (
     _Histogram("decision_time_seconds", "An agent's time for a batch.", "decision_time", NANO),
     _Histogram("inference_time_seconds", "The model's time within a batch.", "inference_time", NANO),
     _Histogram("event_publish_seconds", "From an event's making to its being durable.", "publish_time", NANO),
+    _Histogram("state_time_seconds", "A batch's wait for the store of people.", "state_time", NANO),
     _Histogram("bid_price_usd_cpm", "Prices of bids, USD CPM.", "price", MICRO),
 )
 
@@ -78,6 +89,7 @@ GAUGES = (
     _Gauge("draining", "1 while the cell is leaving.", "draining"),
     _Gauge("broker_up", "1 while JetStream acknowledges events.", "broker_up"),
     _Gauge("spool_bytes", "Bytes that wait in the cell's spool.", "spool_bytes"),
+    _Gauge("open_breakers", "Agents that have stopped asking the store of people, or try it again.", "open_breakers"),
     _Gauge("resident_memory_bytes", "Memory of the gateway and its agents.", "resident_bytes"),
 )
 

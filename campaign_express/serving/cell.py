@@ -268,5 +268,6 @@ class Cell:
         gauges.connections = self._http.connections if self._http is not None else 0
         gauges.in_flight = pool.in_flight
         gauges.queued = pool.queued
+        gauges.open_breakers = pool.open_breakers
         gauges.draining = self.exchange_app.draining
         gauges.resident_bytes = resident_bytes([os.getpid(), *pool.pids])
