@@ -182,7 +182,7 @@ class GrpcListener:
     async def drain(self, window_s: float) -> None:
         """Take no new call (connections get GOAWAY), answer what was taken in, end streams, and free the port.
 
-        A call that crosses the GOAWAY on its way here is cancelled by gRPC's core, which has no way to send one earlier.
+        A call that crosses the GOAWAY on its way here is cancelled by gRPC's core, which can send none earlier.
         """
         await self._health.enter_graceful_shutdown()
         self._servicer.close()
