@@ -7,7 +7,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install run test lint format bench lock model proto clean
+.PHONY: help install run test lint format bench day lock model proto clean
 
 help:  ## List these commands
 	@sed -n 's/^\([a-z-]*\):.*  ## /  make \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
@@ -31,6 +31,9 @@ format: $(VENV)/dev.stamp  ## Bring the source into the one format
 
 bench: $(VENV)/dev.stamp  ## Measure; write benchmarks/results/latest.json, latest.md and the figures in README.md
 	@$(BIN)/python -m benchmarks $(ARGS); status=$$?; $(BIN)/python -m benchmarks.readme; exit $$status
+
+day: $(VENV)/dev.stamp  ## Simulate a day of 500,000 requests with faults; write benchmarks/results/day.json and day.html
+	@$(BIN)/python -m benchmarks.day $(ARGS)
 
 lock: $(VENV)/made.stamp  ## Resolve pyproject.toml anew into the two lock files
 	$(BIN)/python tools/lock.py

@@ -220,7 +220,7 @@ def _creatives(rng: random.Random, kind: str, number: int) -> tuple[Creative, ..
     made = []
     sizes = list(dict.fromkeys(market.DESKTOP_SIZES + market.MOBILE_SIZES))
     for w, h in sizes:
-        caps = ()
+        caps: tuple[FrequencyCap, ...] = ()
         if kind in ("scarce", "greedy") and rng.random() < 0.1:
             caps = (
                 FrequencyCap(limit=rng.randint(1, 2), per=CapPeriod.DAY, window=rng.choice(("sliding", "calendar"))),

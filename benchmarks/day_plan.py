@@ -1,0 +1,98 @@
+"""What a simulated day is made of: its size, its clock, its catalogue, and the settings of the bidder for it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from benchmarks import day_catalog
+from benchmarks.day_servers import Servers
+from campaign_express.clock import parse_clock
+from campaign_express.exchange import shapes, venues
+from campaign_express.exchange.consent import VENDOR
+from campaign_express.exchange.faults import Faults
+from campaign_express.exchange.people import People
+from campaign_express.exchange.plan import Plan
+from campaign_express.exchange.shapes import Shapes
+from campaign_express.exchange.stream import RequestStream
+from campaign_express.exchange.traffic import DIURNAL, Spike, Traffic
+from campaign_express.openrtb.notices import parse_keys
+from campaign_express.openrtb.postbacks import make_token
+
+DATE_MS = 1_795_564_800_000  # 2026-11-25T00:00Z, a Wednesday
+NOTICE_KEYS = "day:" + "5a" * 32  # of a simulation on loopback, so no secret
+SPIKE = Spike(DATE_MS + 15 * 3_600_000, 30 * 60_000, 2.0)  # half an hour of twice the traffic, in the afternoon
+LATENESS_S = 1800
+EXP_S = 900
+LEASE_S = 900  # six seconds of real time, where the day passes in ten minutes
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How large a day is, and in how many real minutes it passes. `hours`: less than 24 is only the day's beginning."""
+
+    requests: int = 500_000
+    campaigns: int = 200
+    minutes: float = 10.0
+    hours: int = 24
+    seed: int = 2026
+    cells: int = 2
+    agents: int = 2  # of each cell
+    lead_s: float = 90.0  # real time before midnight, in which the bidder starts
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    plan: Plan
+    shapes: Shapes
+    clock: str  # the setting `simulated_clock`
+    settings: dict[str, Any]
+
+
+def prepare(size: Size, directory: Path, servers: Servers, http_port: int, more: dict[str, Any]) -> Day:
+    """The day, its exchanges file in `directory`, and settings for the bidder. Midnight comes `lead_s` from now."""
+    known = venues.venues(exp_s=EXP_S)
+    sold = shapes.generate(size.seed)
+    people = max(10, size.requests // 6)
+    stream = RequestStream(size.seed, People(people, size.seed), sold, known)
+    catalog = day_catalog.generate(size.campaigns, size.requests, stream, known, DATE_MS, size.seed)
+    exchanges = directory / "exchanges.yaml"
+    venues.write_exchanges(exchanges, known)
+    length_ms = size.hours * 3_600_000
+    clock = f"{time.time_ns() // 1_000_000 + int(size.lead_s * 1000)}:{DATE_MS}:{length_ms / 60_000 / size.minutes:g}"
+    keys = parse_keys(NOTICE_KEYS)
+    plan = Plan(
+        seed=size.seed,
+        host="127.0.0.1",
+        port=http_port,
+        requests=size.requests,
+        start_ms=DATE_MS,
+        end_ms=DATE_MS + length_ms,
+        clock=parse_clock(clock),
+        traffic=Traffic(DIURNAL, (SPIKE,)),
+        venues=known,
+        catalog=catalog,
+        faults=Faults(lost=0.02, late=0.02, duplicated=0.02, reordered=0.01, lateness_ms=LATENESS_S * 1000),
+        people=people,
+        tokens=lambda advertiser: make_token(keys, advertiser),
+    )
+    settings = {
+        "http_port": http_port,
+        "agents_per_cell": size.agents,
+        "redis_url": servers.redis_url,
+        "nats_url": servers.nats_url,
+        "data_dir": str(directory),
+        "exchanges_file": str(exchanges),
+        "notice_keys": NOTICE_KEYS,
+        "price_keys": venues.price_keys(known),
+        "notice_base_url": f"http://127.0.0.1:{http_port}",
+        "notice_lateness_s": LATENESS_S,
+        "lease_s": LEASE_S,
+        "ledger_replicas": 1 if servers.nodes else 0,
+        "tcf_vendor_id": VENDOR,
+        "simulated_clock": clock,
+        **more,
+    }
+    return Day(plan, sold, clock, settings)
