@@ -60,8 +60,12 @@ def event_id(kind: str, key: str, detail: str = "") -> str:
 
 
 def subject(event: MoneyEvent) -> str:
+    return subject_of(event.advertiser, event.kind)
+
+
+def subject_of(advertiser: str, kind: str) -> str:
     """`money.<advertiser>.<kind>`; a dot in an advertiser's id would be a level of its own."""
-    return f"money.{event.advertiser.replace('.', '%')}.{event.kind}"
+    return f"money.{advertiser.replace('.', '%')}.{kind}"
 
 
 encode_event = msgspec.msgpack.Encoder().encode
