@@ -91,7 +91,7 @@ class RedisBatch:
                 data = b"".join([commands[place][1] for place in places])
                 asked += 1
                 if replicas:
-                    data += pack(b"WAIT", b"%d" % replicas, b"%d" % max(int(timeout_s * 900), 1))
+                    data += pack(b"WAIT", b"%d" % replicas, b"%d" % max(int(timeout_s * 500), 1))
                 if link.usable(monotonic()) and link.send(data, deadline):
                     sent.append((link, places))
             if sent:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from nats_server import NatsProcess
 from redis import Redis
-from valkey_server import ValkeyProcess
+from valkey_server import ValkeyCluster, ValkeyProcess
 
 
 @pytest.fixture(scope="session")
@@ -59,3 +59,14 @@ def nats_process(tmp_path: Path) -> Iterator[NatsProcess]:
     server.start()
     yield server
     server.kill()
+
+
+@pytest.fixture
+def valkey_cluster(tmp_path: Path) -> Iterator[ValkeyCluster]:
+    """Six started nodes of the test's own, to stop and freeze."""
+    cluster = ValkeyCluster(tmp_path)
+    try:
+        cluster.start()
+        yield cluster
+    finally:
+        cluster.kill()
