@@ -122,8 +122,8 @@ class Cell:
         logger.info("cell listens", extra={"ports": self.ports(), "agents": len(self._paths)})
 
     async def _start_notices(self) -> None:
-        if not self.settings.nats_url:
-            logger.warning("no nats_url: notices are not taken")
+        if not (self.settings.nats_url and self.settings.redis_url):  # tests and benchmarks of bids alone
+            logger.warning("no nats_url or no redis_url: notices are not taken")
             return
         self._notices = await asyncio.to_thread(build_notice_service, self.settings, self.meters, self.id)
         await self._notices.start()

@@ -1,0 +1,74 @@
+"""The notices of a real bid, told to a real cell: on its own port and through Serve's ingress."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from html import unescape
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from conftest import Cells, eventually, http
+from test_cell_serving import REQUEST
+
+from campaign_express import config, embedded
+
+Deploy = Callable[..., Cells]
+
+
+# Without budget and caps: nobody leases it money here.
+CATALOGUE = """
+advertisers:
+  - {id: acme, name: Acme, domain: acme.example, categories: [IAB22]}
+campaigns:
+  - id: acme-shoes
+    advertiser: acme
+    flight: {start: 2020-01-01T00:00:00Z}
+    goal: {type: cpm, bid: 2}
+    max_bid: 2
+    creatives:
+      - {id: shoes, media: banner, w: 300, h: 250, landing: "https://acme.example/", image: "https://acme.example/i.png"}
+"""
+
+
+@pytest.fixture
+def servers(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """Urls of real NATS and Valkey servers of the test's own."""
+    ports = {"embedded_redis_port": 0, "embedded_nats_port": 0}
+    settings = embedded.ensure(config.load({"data_dir": str(tmp_path / "servers"), **ports}, {}))
+    yield {"redis_url": settings.redis_url, "nats_url": settings.nats_url}
+    embedded.release(settings)
+
+
+def test_notices_of_a_bid_become_events(servers: dict[str, str], deploy: Deploy, tmp_path: Path) -> None:
+    (tmp_path / "catalog.yaml").write_text(CATALOGUE)
+    cells = deploy(factory="", agents_per_cell=1, catalog_file=str(tmp_path / "catalog.yaml"), **servers)
+    status, _, answer = cells.bid(json.dumps(REQUEST).encode())
+    assert status == 200, answer
+    bid = json.loads(answer)["seatbid"][0]["bid"][0]
+    [pixel] = re.findall(r'src="([^"]*/v1/imp\?[^"]*)"', bid["adm"])
+
+    def call(url: str, base: str) -> tuple[int, dict[str, str], bytes]:
+        parts = urlsplit(url.replace("${AUCTION_PRICE}", str(bid["price"])))
+        query = re.sub(r"\$\{[A-Z_]+\}", "", parts.query)
+        return http(f"{base}{parts.path}?{query}")
+
+    assert call(bid["nurl"], cells.url)[0] == 200
+    assert call(bid["nurl"], cells.ingress)[0] == 200  # any way leads to the same desk: it knows this one
+    assert call(bid["burl"], cells.ingress)[0] == 200
+    status, headers, image = call(unescape(pixel), cells.url)
+    assert (status, headers["content-type"], image[:6]) == (200, "image/gif", b"GIF89a")
+    assert call(bid["burl"].replace("&p=", "&p=9"), cells.url)[0] == 400
+    assert http(f"{cells.url}/v1/nothing")[0] == 404
+
+    expected = {
+        'notices_total{kind="win",outcome="published"}': 1,
+        'notices_total{kind="win",outcome="duplicate"}': 1,
+        'notices_total{kind="billing",outcome="published"}': 1,
+        'notices_total{kind="impression",outcome="published"}': 1,
+        'notices_total{kind="billing",outcome="tampered"}': 1,
+    }
+    eventually(lambda: expected.items() <= cells.metrics().items(), 10, str(expected))
+    assert all(value == 1 for name, value in cells.metrics().items() if name.startswith("broker_up"))
