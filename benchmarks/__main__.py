@@ -17,7 +17,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.markdown import Markdown
 
-from benchmarks import closed_loop, machine, report, runs, workload
+from benchmarks import closed_loop, machine, report, runs, stateful, workload
+from benchmarks.bodies import with_people
 from benchmarks.figures import Figure
 from benchmarks.processes import become_reaper
 from benchmarks.targets import TARGETS
@@ -39,8 +40,8 @@ def prepare(folder: Path, plan: runs.Plan, say: runs.Say) -> runs.Bench:
     if len(bids) < 0.95 * len(bodies):
         raise RuntimeError(f"the core bids on {len(bids)} of {len(bodies)} bodies only")
     mean = round(statistics.mean([len(answer.body) for answer in answers]))
-    bench = runs.Bench(folder, plan, bodies, mean, say)
-    bench.bodies_file.write_bytes(b"\n".join(bodies) + b"\n")
+    bench = runs.Bench(folder, plan, with_people(bodies, stateful.TURNS), mean, say)
+    bench.bodies_file.write_bytes(b"\n".join(bench.bodies) + b"\n")
     return bench
 
 

@@ -37,14 +37,21 @@ PROMISES = (
     Promise("p99_ms_at_2000rps", Bound.AT_MOST, 10, "ms", "cell with 2 agents, open-loop arrivals"),
     Promise("core_us_per_request_batch16", Bound.AT_MOST, 60, "µs", "decision core, 1,000 campaigns, batches of 16"),
     Promise("match_10000_over_100", Bound.AT_MOST, 3, "×", "matching time, 10,000 against 100 campaigns"),
+    Promise(
+        "cell_over_echo_stateful", Bound.AT_LEAST, 0.4, "×", "cell with budgets, caps and profiles, against the echo"
+    ),
+    Promise("p99_ms_at_1000rps_stateful", Bound.AT_MOST, 8, "ms", "the same, open-loop arrivals"),
+    Promise("redis_round_trips_per_batch", Bound.AT_MOST, 1, "", "the same, under full load"),
     Promise("rss_mb_per_agent", Bound.AT_MOST, 250, "MB", "resident memory of an agent with 10,000 campaigns"),
 )
 BY_NAME = {promise.name: promise for promise in PROMISES}
+# name -> (target, what it is held against)
 CELL_RATIOS = {
-    "cell_over_echo": "echo",
-    "cell_over_in_process": "in_process",
-    "cell_over_serve_default": "serve_default",
-    "cell_over_serve_haproxy": "serve_haproxy",
+    "cell_over_echo": ("cell", "echo"),
+    "cell_over_in_process": ("cell", "in_process"),
+    "cell_over_serve_default": ("cell", "serve_default"),
+    "cell_over_serve_haproxy": ("cell", "serve_haproxy"),
+    "cell_over_echo_stateful": ("cell_stateful", "echo"),
 }
 
 
@@ -83,7 +90,8 @@ def ratio(name: str, over: Sequence[float], under: Sequence[float]) -> Figure:
 
 def cell_ratios(requests_per_s: dict[str, list[float]]) -> list[Figure]:
     """The `cell_over_*` figures that the measured targets allow; keys are names of `benchmarks.targets`."""
-    cell = requests_per_s.get("cell")
-    if not cell:
-        return []
-    return [ratio(name, cell, requests_per_s[other]) for name, other in CELL_RATIOS.items() if other in requests_per_s]
+    return [
+        ratio(name, requests_per_s[over], requests_per_s[under])
+        for name, (over, under) in CELL_RATIOS.items()
+        if over in requests_per_s and under in requests_per_s
+    ]

@@ -22,7 +22,7 @@ from campaign_express.loadreport import LoadReport
 Say = Callable[[str], None]
 PROBES = 50  # bodies whose answers are compared before a target is loaded
 ALIKE = 0.05  # by how much answers may differ in bytes from those of the core alone
-OPEN_LOOP_RATES = (1000, 2000)
+OPEN_LOOP_RATES = {"cell": (1000, 2000), "cell_stateful": (1000,)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,8 @@ class Trials:
         self._bench = bench
         self._names = list(names)
         self._closed: defaultdict[str, list[closed_loop.ClosedLoop]] = defaultdict(list)
-        self._open: defaultdict[int, list[LoadReport]] = defaultdict(list)
+        self._open: defaultdict[tuple[str, int], list[LoadReport]] = defaultdict(list)
+        self._round_trips: list[float] = []  # a batch
         self.problems: list[str] = []
 
     def run(self) -> None:
@@ -113,22 +114,28 @@ class Trials:
             _check_answers(bench, name, running)
             closed_loop.run(running.url, bench.bodies_file, plan.warm_s, plan.connections)
             running.server.check()
+            before = _trips(running) if name == "cell_stateful" else (0.0, 0.0)
             result = closed_loop.run(running.url, bench.bodies_file, plan.closed_s, plan.connections)
+            if name == "cell_stateful":
+                trips, batches = (now - then for now, then in zip(_trips(running), before, strict=True))
+                self._round_trips.append(trips / batches)
             bench.say(f"round {number} {name}: {result.requests_per_s:,.0f} req/s, p99 {result.p99_ms:.1f} ms")
             _check_load(bench, name, result)
             self._closed[name].append(result)
-            for rate in OPEN_LOOP_RATES if name == "cell" else ():
+            for rate in OPEN_LOOP_RATES.get(name, ()):
                 report = run_load(running.url, rate, plan.open_s, bench.bodies, plan.connections)
                 latency = f"p50 {report.latency.p50:.2f}, p99 {report.latency.p99:.2f} ms"
                 doubt = ", largely the generator's own" if report.measures_generator else ""
                 bench.say(f"round {number} {name} at {rate}/s: {latency}{doubt}; {report.failed} failed")
-                self._open[rate].append(report)
+                self._open[name, rate].append(report)
 
     def figures(self) -> list[Figure]:
         rates = {name: [result.requests_per_s for result in results] for name, results in self._closed.items()}
         figures = cell_ratios(rates)
-        for rate, reports in self._open.items():
-            figures += _open_loop(rate, reports)
+        for (name, rate), reports in self._open.items():
+            figures += _open_loop(rate, reports, name.removeprefix("cell"))
+        if self._round_trips:
+            figures.append(Figure("redis_round_trips_per_batch", "", tuple(self._round_trips)))
         figures += [Figure(f"{name}_rps", "req/s", tuple(values)) for name, values in rates.items()]
         for name, results in self._closed.items():
             figures.append(Figure(f"{name}_closed_loop_p50_ms", "ms", tuple(result.p50_ms for result in results)))
@@ -136,9 +143,14 @@ class Trials:
         return figures
 
 
-def _open_loop(rate: int, reports: Sequence[LoadReport]) -> list[Figure]:
+def _trips(running: Running) -> tuple[float, float]:
+    """(round trips to Redis, batches) so far."""
+    return running.counter("state_round_trips"), running.counter("batches")
+
+
+def _open_loop(rate: int, reports: Sequence[LoadReport], suffix: str = "") -> list[Figure]:
     def each(name: str, value: Callable[[LoadReport], float], unit: str = "ms") -> Figure:
-        return Figure(f"{name}_at_{rate}rps", unit, tuple(value(report) for report in reports))
+        return Figure(f"{name}_at_{rate}rps{suffix}", unit, tuple(value(report) for report in reports))
 
     return [
         each("p50_ms", lambda r: r.latency.p50),

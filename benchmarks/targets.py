@@ -28,12 +28,16 @@ class Target:
     environment: dict[str, str]
 
 
-_ON_RAY = "on_ray {kind} --port {{port}} --serve-port {{serve_port}} --settings {{settings}} --folder {{folder}}"
+_ON_RAY = (
+    "on_ray {kind} --port {{port}} --serve-port {{serve_port}} --metrics-port {{metrics_port}} --settings {{settings}} "
+    "--folder {{folder}}"
+)
 _CELL, _SERVE = _ON_RAY.format(kind="cell"), _ON_RAY.format(kind="serve")
 TARGETS = (
     Target("echo", "uvicorn, no decision", "echo --port {port} --size {answer_bytes}", {}),
     Target("in_process", "uvicorn + core in its process", "in_process --port {port} --settings {settings}", {}),
     Target("cell", "cell, 2 agents", _CELL + " --agents 2", _QUIET_RAY),
+    Target("cell_stateful", "cell, 2 agents, budgets, caps and profiles", _CELL + " --agents 2 --state", _QUIET_RAY),
     Target("cell_20_agents", "cell, 20 agents", _CELL + " --agents 20", _QUIET_RAY),
     Target(
         "serve_default",
@@ -57,8 +61,14 @@ class Running:
     def __init__(self, target: Target, settings: Path, answer_bytes: int, probe: bytes, folder: Path) -> None:
         port = free_port()
         self.url = f"http://127.0.0.1:{port}/v1/bid"
+        self._metrics_port = free_port()
         arguments = target.arguments.format(
-            port=port, serve_port=free_port(), settings=settings, folder=folder, answer_bytes=answer_bytes
+            port=port,
+            serve_port=free_port(),
+            metrics_port=self._metrics_port,
+            settings=settings,
+            folder=folder,
+            answer_bytes=answer_bytes,
         ).split()
         module, *options = arguments
         # Ray's workers have no working directory in their path.
@@ -86,6 +96,15 @@ class Running:
             if time.monotonic() > give_up:
                 raise TimeoutError(f"{self.url} is not ready after {START_S:.0f} s (last status {status})")
             time.sleep(0.2)
+
+    def counter(self, name: str) -> float:
+        """A counter on a cell's metrics page. Raises OSError, KeyError where the page has it not."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self._metrics_port}/metrics", timeout=10) as page:
+            for line in page.read().decode().splitlines():
+                found, _, value = line.rpartition(" ")
+                if found == f"campaign_express_{name}_total":
+                    return float(value)
+        raise KeyError(name)
 
     def __enter__(self) -> Running:
         return self

@@ -15,6 +15,7 @@ from typing import Any
 import ray
 from ray import serve
 
+from benchmarks import stateful
 from campaign_express import config
 from campaign_express.serving.builder import build
 
@@ -53,8 +54,14 @@ def behind_serve(settings: dict[str, Any], replicas: int) -> serve.Application:
     return application
 
 
-def cell(settings: dict[str, Any], port: int, agents: int, folder: str) -> serve.Application:
-    own = {"http_port": port, "grpc_port": 0, "metrics_port": 0, "agents_per_cell": agents, "data_dir": folder}
+def cell(settings: dict[str, Any], port: int, metrics_port: int, agents: int, folder: str) -> serve.Application:
+    own = {
+        "http_port": port,
+        "grpc_port": 0,
+        "metrics_port": metrics_port,
+        "agents_per_cell": agents,
+        "data_dir": folder,
+    }
     return build(config.load({**settings, **own}))
 
 
@@ -65,10 +72,14 @@ def main() -> None:
     parser.add_argument("--serve-port", type=int, default=0, help="of Serve's own ingress, for the cell")
     parser.add_argument("--settings", type=Path, required=True, help="JSON file")
     parser.add_argument("--folder", type=Path, required=True, help="for all that this writes; a short path")
+    parser.add_argument("--metrics-port", type=int, default=0, help="of the cell")
+    parser.add_argument("--state", action="store_true", help="with money and memory, in a Valkey of its own")
     parser.add_argument("--agents", type=int, default=2)
     parser.add_argument("--replicas", type=int, default=1)
     options = parser.parse_args()
     settings = json.loads(options.settings.read_text())
+    if options.state:
+        settings = stateful.prepare(settings, options.folder)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     ray.init(
         address="local",
@@ -82,7 +93,7 @@ def main() -> None:
         proxy = options.port if options.kind == "serve" else options.serve_port
         serve.start(http_options={"host": "127.0.0.1", "port": proxy}, logging_config={"enable_access_log": False})
         if options.kind == "cell":
-            application = cell(settings, options.port, options.agents, str(options.folder))
+            application = cell(settings, options.port, options.metrics_port, options.agents, str(options.folder))
         else:
             application = behind_serve(settings, options.replicas)
         try:
