@@ -167,6 +167,7 @@ class Accounts:
         for campaign in catalog.campaigns:
             self.of_advertiser[campaign.advertiser].append(campaign.id)
         self._account_zones = {advertiser.id: advertiser.time_zone for advertiser in catalog.advertisers}
+        self._account_limits = {a.id: limits(a.budget, headroom) for a in catalog.advertisers}
         self._former: dict[str, CampaignAccount] = {}
 
     def remembering(self, former: Accounts) -> Accounts:
@@ -179,6 +180,9 @@ class Accounts:
     def get(self, campaign: str) -> CampaignAccount | None:
         """Also of a campaign that was in an earlier catalogue."""
         return self.campaigns.get(campaign) or self._former.get(campaign)
+
+    def account_limits(self, advertiser: str) -> Limits:
+        return self._account_limits[advertiser]
 
     def periods(self, advertiser: str, campaign: str, wall_ms: int) -> Periods:
         """Of a campaign that nobody has heard of: days and hours of UTC, or of the account where that is known."""

@@ -13,7 +13,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from campaign_express.cli import catalog, check, exchange, load, postback, profiles, replay, switches, up
+from campaign_express.cli import catalog, check, exchange, ledger, load, postback, profiles, replay, switches, up
 from campaign_express.errors import CampaignExpressError, CatalogError, ConfigError, ModelError
 
 
@@ -48,6 +48,7 @@ app.command()(up.up)
 app.command("check-config")(check.check_config)
 app.add_typer(catalog.app, name="catalog")
 app.add_typer(profiles.app, name="profiles")
+app.add_typer(ledger.app, name="ledger")
 app.command()(switches.stop)
 app.command()(switches.resume)
 app.command()(switches.switches)
