@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
@@ -38,6 +38,7 @@ def exchange(
     ] = False,
     people: Annotated[int, typer.Option(min=0, help="How many people there are, 0: one for six requests.")] = 0,
     spike: Annotated[float, typer.Option(min=1, help="Traffic in the middle of the run, times the usual.")] = 1.0,
+    linger: Annotated[float, typer.Option(min=0, help="Seconds in which notices still go out at the end.")] = 15.0,
     lost: Annotated[float, typer.Option(min=0, max=1, help="Share of notices that never arrive.")] = 0.0,
     late: Annotated[float, typer.Option(min=0, max=1, help="Share that comes late, within the lateness.")] = 0.0,
     beyond: Annotated[float, typer.Option(min=0, max=1, help="Share that comes later than that.")] = 0.0,
@@ -71,17 +72,8 @@ def exchange(
         return
     shares = {"lost": lost, "late": late, "beyond": beyond, "duplicated": duplicated, "reordered": reordered}
     settings = settings_from(config)
-    plan = _plan(
-        settings,
-        url,
-        built_in,
-        rate,
-        duration,
-        spike,
-        people,
-        seed,
-        Faults(**shares, lateness_ms=settings.notice_lateness_s * 1000),
-    )
+    faults = Faults(**shares, lateness_ms=settings.notice_lateness_s * 1000)
+    plan = _plan(settings, _Wish(url, built_in, rate, duration, spike, people, linger, seed), faults)
     sold = shapes.read(requests) if requests is not None else shapes.generate(seed)
     report, page = _run(plan, sold, duration)
     if save is not None:
@@ -96,17 +88,20 @@ def exchange(
         raise Unavailable(f"nothing answers at {url}")
 
 
-def _plan(
-    settings: Settings,
-    url: str,
-    built_in: bool,
-    rate: float,
-    duration: float,
-    spike: float,
-    people: int,
-    seed: int,
-    faults: Faults,
-) -> Plan:
+class _Wish(NamedTuple):
+    """The options that a plan is made of."""
+
+    url: str
+    built_in: bool
+    rate: float
+    duration: float
+    spike: float
+    people: int
+    linger: float
+    seed: int
+
+
+def _plan(settings: Settings, wish: _Wish, faults: Faults) -> Plan:
     from campaign_express import embedded
     from campaign_express.cli.catalog import current
     from campaign_express.clock import parse_clock
@@ -116,28 +111,28 @@ def _plan(
     from campaign_express.openrtb.notices import parse_keys
     from campaign_express.openrtb.postbacks import make_token
 
-    parts = urlsplit(url)
+    parts = urlsplit(wish.url)
     if parts.scheme != "http" or not parts.hostname:
-        raise ConfigError("An option that cannot be used:", [f"--url: {url!r} is not an http URL"])
+        raise ConfigError("An option that cannot be used:", [f"--url: {wish.url!r} is not an http URL"])
     clock = parse_clock(settings.simulated_clock)
     start_ms = max(clock.now_ms(), clock.start_ms)
-    length_ms = int(duration * 1000 * clock.speed)
-    middle = start_ms + length_ms // 2
-    spikes = (Spike(middle, length_ms // 24, spike),) if spike > 1 else ()
+    length_ms = int(wish.duration * 1000 * clock.speed)
+    spikes = (Spike(start_ms + length_ms // 2, length_ms // 24, wish.spike),) if wish.spike > 1 else ()
     keys = parse_keys(embedded.ensure(settings, only=("notice_keys",)).notice_keys)
     return Plan(
-        seed=seed,
+        seed=wish.seed,
         host=parts.hostname,
         port=parts.port or 80,
-        requests=max(1, int(rate * duration)),
+        requests=max(1, int(wish.rate * wish.duration)),
         start_ms=start_ms,
         end_ms=start_ms + length_ms,
         clock=clock,
         traffic=Traffic(DIURNAL, spikes),
-        venues=venues.venues() if built_in else _venues_of(settings),
+        venues=venues.venues() if wish.built_in else _venues_of(settings),
         catalog=current(settings)[0],
         faults=faults,
-        people=people,
+        people=wish.people,
+        linger_s=wish.linger,
         tokens=lambda advertiser: make_token(keys, advertiser),
     )
 

@@ -43,6 +43,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     bid_connections: int = 24
     notice_connections: int = 24
     timeout_s: float = 2.0  # real time; then a bid or notice counts as unanswered
+    linger_s: float = 15.0  # real time after the last answer in which notices that are due are still sent
     tokens: Callable[[str], str] | None = None
 
     @property

@@ -207,9 +207,6 @@ class Sales:
         while queue and queue[0].due_ms <= now_ms:
             yield heapq.heappop(queue)
 
-    def last_due_ms(self) -> int:
-        return max((one.due_ms for one in self._queue), default=0)
-
     @property
     def outstanding(self) -> int:
         return len(self._queue)

@@ -12,6 +12,7 @@ import gc
 import time
 from collections import Counter
 from collections.abc import Callable
+from itertools import islice
 
 import msgspec
 import uvloop
@@ -29,7 +30,6 @@ TICK_S = 0.002
 SWEEP_S = 0.1
 COLLECT_S = 5.0
 BURST = 200  # requests, and as many notices, that one tick sends at most
-LAST_NOTICES_S = 30.0  # real time after the last one is due
 
 _decode = msgspec.json.Decoder(BidResponse).decode
 
@@ -109,10 +109,9 @@ class Simulation:
         while True:
             now_ms = clock.now_ms()
             self._ask(now_ms)
-            for count, send in enumerate(self.sales.due(now_ms)):
-                self._notify(send)
-                if count >= BURST:
-                    break
+            if not deadline or time.monotonic() < deadline:
+                for send in islice(self.sales.due(now_ms), BURST):
+                    self._notify(send)
             now = time.monotonic()
             if now - swept > SWEEP_S:
                 swept = now
@@ -124,9 +123,9 @@ class Simulation:
                 if self._on_tick is not None:
                     self._on_tick(Progress(now_ms, self._next, total, self.sales.outstanding))
             if self._next == total and self._bids.quiet:
-                if not deadline:
-                    deadline = now + clock.real_s(max(0, self.sales.last_due_ms() - now_ms)) + LAST_NOTICES_S
-                if (not self.sales.outstanding and self._notices.quiet) or now > deadline:
+                deadline = deadline or now + self._plan.linger_s
+                if (not self.sales.outstanding or now > deadline) and self._notices.quiet:
+                    self._counts["notices cut off"] = self.sales.outstanding
                     return
             await asyncio.sleep(TICK_S)
 

@@ -41,7 +41,7 @@ class TestDraws:
     def test_units_are_uniform(self) -> None:
         draws = Draws(1, 1, REQUEST)
         values = [draws.unit() for _ in range(20_000)]
-        assert 0 < min(values)
+        assert min(values) > 0
         assert max(values) < 1
         tenths = Counter(int(value * 10) for value in values)
         assert all(1800 < count < 2200 for count in tenths.values())  # 2,000 ± 4.7 standard deviations

@@ -1,4 +1,4 @@
-"""The truth itself, against cases worked out by hand: charges by period, what the ledger must say, caps by the clock."""
+"""The truth itself, against cases worked out by hand: charges by period, what the ledger must say, caps exceeded."""
 
 from __future__ import annotations
 
