@@ -4,8 +4,8 @@
 
 - Usually JetStream acknowledges. Any number of events are under way at once: each carries a reply subject of its own
   below one inbox, and its acknowledgement ends the wait. That costs half of what a request a message would.
-- What is not acknowledged in `patience_s` is appended to the spool. From then on all events go to the spool at once,
-  until JetStream has acknowledged what the spool held.
+- What is not acknowledged in `patience_s` is appended to the spool. When nothing at all was acknowledged in that time,
+  all events go to the spool at once, until JetStream has acknowledged what the spool held.
 
 So an event may reach the stream twice. Its id is the message id: JetStream drops the second within its window, and
 consumers know it by its id for ever. One task, `_tend`, connects, looks after the stream, empties the spool and adopts
@@ -39,6 +39,7 @@ LAST_CALL_S = 0.003
 ACK_S = 2.0  # for what comes from the spool: nobody waits for it
 PING_S = 5
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 1.0  # between attempts while JetStream is away
+GATHER_S = 0.05
 LOOK_S = 5.0  # how often the spools of dead processes are looked for
 CLOSE_S = 2.0
 EXISTS = 10058  # JetStream's error code: the stream exists with another configuration
@@ -152,6 +153,7 @@ class JetStreamSink:
         self._inbox = ""
         self._flights: dict[str, _Flight] = {}  # by the last part of the reply subject, oldest first
         self._number = 0
+        self._acked_at = 0.0  # of the loop's clock
         self._watching = False  # a timer waits for the oldest flight
         self._tending: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
@@ -182,9 +184,11 @@ class JetStreamSink:
                 kept = None
             if kept is not None:
                 return kept
-            self._distrust()
+            if asyncio.get_running_loop().time() - self._acked_at > self._patience_s:
+                self._distrust()  # else it is only slow, and this one alone takes the other way
         await self.spool.append(_write_letter(_Letter(topic, event.id, payload)))
         self.spooled += 1
+        self._wake.set()
         return Kept.SPOOLED
 
     async def close(self) -> None:
@@ -239,6 +243,7 @@ class JetStreamSink:
             log.error("JetStream refuses an event", extra={"error": bytes(ack.error).decode(errors="replace")})
             flight.landed.set_result(None)
         else:
+            self._acked_at = asyncio.get_running_loop().time()
             flight.landed.set_result(Kept.DUPLICATE if ack.duplicate else Kept.PUBLISHED)
 
     def _watch(self, loop: asyncio.AbstractEventLoop, last_call: bool = False) -> None:
@@ -288,9 +293,10 @@ class JetStreamSink:
                 self.up = True
                 self._tended.set()
                 pause, told = FIRST_PAUSE_S, False
-                self._wake.clear()
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), LOOK_S if self.spool.empty else FIRST_PAUSE_S)
+                    await asyncio.wait_for(self._wake.wait(), LOOK_S)
+                await asyncio.sleep(GATHER_S)  # for more to come into the spool
+                self._wake.clear()
             except _TROUBLE as error:
                 if not told:
                     log.warning(

@@ -34,6 +34,7 @@ def check_config(
 
 def _problems(settings: Settings) -> list[str]:
     from campaign_express import bootstrap
+    from campaign_express.gateway.clearing import parse_price_keys
     from campaign_express.openrtb.notices import parse_keys
 
     found: list[str] = []
@@ -48,6 +49,7 @@ def _problems(settings: Settings) -> list[str]:
 
     if settings.notice_keys:
         attempt(lambda: parse_keys(settings.notice_keys))
+    attempt(lambda: parse_price_keys(settings.price_keys))
     if not found:
         attempt(lambda: bootstrap.build_bidder(embedded.with_notice_key(settings)))
     return found
