@@ -94,8 +94,7 @@ def step(course: Course, plan: Plan, seen: Seen, least_multiplier: float = 1.0) 
 
     `least_multiplier`: how far bids may be lowered while supply is plentiful; 1.0 leaves them alone.
     """
-    _observe(course, seen)
-    if course.step_ms:
+    if _observe(course, seen):
         _participate(course, plan, seen)
         _shade(course, plan, seen, least_multiplier)
     return Pace(round(course.participation, 5), round(course.multiplier, 4))
@@ -106,15 +105,16 @@ def new_day(course: Course) -> None:
     course.committed = course.pending = 0.0
 
 
-def _observe(course: Course, seen: Seen) -> None:
+def _observe(course: Course, seen: Seen) -> bool:
+    """Take in what has happened since the last step; False where there was none, or no time has passed."""
     if not course.taken:
         course.spent, course.taken = seen.cost, 1.0 / FIRST_GUESS
     elapsed = seen.at_ms - course.at_ms
     if not course.at_ms:
         course.at_ms, course.committed, course.requests = seen.at_ms, seen.committed, seen.requests
-        return
+        return False
     if elapsed <= 0.0:
-        return
+        return False
     requests = max(seen.requests - course.requests, 0)
     committed = seen.committed - course.committed
     course.at_ms, course.committed, course.requests = seen.at_ms, seen.committed, seen.requests
@@ -123,7 +123,7 @@ def _observe(course: Course, seen: Seen) -> None:
     delays = elapsed / max(seen.delay_ms, 1.0)
     if not seen.able:
         course.pending *= exp(-delays)
-        return
+        return True
     taken = course.participation * requests
     # What came evenly over the step has waited for half of it on average: hence the second term.
     pending = course.pending * exp(-delays) + taken * (1.0 - exp(-delays)) / delays
@@ -132,6 +132,7 @@ def _observe(course: Course, seen: Seen) -> None:
     keep = exp(-elapsed / MEMORY_MS) if course.spent > LEAST_IMPRESSIONS * seen.cost else 1.0
     course.spent = max(course.spent * keep + committed, 0.0)
     course.taken = max(course.taken * keep + arrived, 1.0)
+    return True
 
 
 def _measure_supply(course: Course, requests: int, elapsed: float) -> None:

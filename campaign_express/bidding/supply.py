@@ -9,6 +9,8 @@ Hours are those of UTC; the week begins on Monday. Between the middles of two ho
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
@@ -60,15 +62,16 @@ class SupplyHistory(Struct):
         of_day, trust = self.day[at % 24], self.weeks[at] / (self.weeks[at] + _TRUST)
         return of_day + (self.week[at] - of_day) * trust
 
-    def intensity(self) -> WeekCurve:
-        """Of every quarter of an hour. Hours of which nothing is known are taken for average ones."""
+    def hourly(self) -> NDArray[np.float64]:
+        """[168] usual intensity by hour of the week, 1 on average. Hours of which nothing is known count as average."""
         hours = np.array([self.usual(at) for at in range(HOURS)])
         known = hours > 0
         hours[~known] = hours[known].mean() if known.any() else 1.0
-        return WeekCurve.of_hours(hours / hours.mean())
+        even: NDArray[np.float64] = hours / hours.mean()
+        return even
 
 
-def learned(hourly: list[float] | tuple[float, ...]) -> SupplyHistory:
+def learned(hourly: Sequence[float]) -> SupplyHistory:
     """A history that has seen exactly these counts: 24 of a day, or 168 of a week that begins on Monday 00:00 UTC."""
     if len(hourly) not in (24, HOURS) or min(hourly) <= 0:
         raise ValueError("supply is given by 24 or 168 counts above 0")
@@ -78,7 +81,7 @@ def learned(hourly: list[float] | tuple[float, ...]) -> SupplyHistory:
 
 
 class WeekCurve(Struct, frozen=True):
-    """Usual intensity over a week, 1 on average: `quarters` [672] holds the mean of each quarter of an hour (UTC)."""
+    """Usual intensity over a week: `quarters` [672] holds the mean of each quarter of an hour (UTC), Monday first."""
 
     quarters: NDArray[np.float64]
 

@@ -216,6 +216,24 @@ def test_the_second_day_begins_with_what_the_first_has_taught() -> None:
     check(made)
 
 
+def test_a_campaign_that_is_not_known_starts_slowly() -> None:
+    """It wins nearly all it asks for, ten times what the first guess takes for likely, and notices take ten minutes."""
+    world = World(600, 13, delay_ms=600_000)
+    made = [Player(world.requests * 0.9 * 1500.0 / over, over, 0.9) for over in (5.0, 20.0, 60.0)]
+    world.run(made)
+    check(made)
+
+
+def test_evidence_that_is_late_does_not_let_participation_leap() -> None:
+    """A campaign that has hardly won anything doubles in a step and the notices' delay, and no faster."""
+    course, delay_ms = pacing.Course(), 600_000.0
+    made = plan(campaign(), FLAT, DAY, 1e12)
+    for minute in range(11):
+        seen = pacing.Seen(START_MS + minute * 60_000.0, 0.0, 1000 * minute, delay_ms, 2000.0)
+        pacing.step(course, made, seen)
+    assert course.participation <= 2.0 * pacing.FIRST_PARTICIPATION
+
+
 def test_a_step_is_bounded_and_repeatable() -> None:
     course = pacing.Course()
     made = plan(campaign(), FLAT, DAY, 1e6)
