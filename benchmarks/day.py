@@ -31,8 +31,11 @@ from ray import serve  # noqa: E402
 
 from campaign_express import config  # noqa: E402
 from campaign_express.adapters.catalog_store import CatalogStore  # noqa: E402
+from campaign_express.adapters.pacing_store import PacingStore  # noqa: E402
+from campaign_express.bidding.supply import learned  # noqa: E402
 from campaign_express.exchange import simulation  # noqa: E402
 from campaign_express.serving import builder  # noqa: E402
+from campaign_express.treasury.pacing import Remembered  # noqa: E402
 
 RESULTS = Path(__file__).resolve().parent / "results"
 SAY_S = 20.0
@@ -60,7 +63,10 @@ class Teller:
 
 
 def publish(day: day_plan.Day, redis_url: str) -> None:
-    """Make the day's catalogue the one that agents find when they start."""
+    """Make the day's catalogue the one that agents find when they start, and tell pacing what supply is usual.
+
+    A bidder that has run for some days has learned that by itself; this one begins with what it would know then.
+    """
     if day.plan.catalog is None:
         raise ValueError("a day has a catalogue")
     store = CatalogStore(redis_url)
@@ -68,6 +74,9 @@ def publish(day: day_plan.Day, redis_url: str) -> None:
         store.publish(day.plan.catalog)
     finally:
         store.close()
+    memory = PacingStore(redis_url)
+    memory.save(msgspec.msgpack.encode(Remembered(history=learned(day_plan.usual_hours(day.plan)))))
+    memory.close()
 
 
 def run(size: day_plan.Size, directory: Path) -> day_report.DayReport:

@@ -96,3 +96,14 @@ def prepare(size: Size, directory: Path, servers: Servers, http_port: int, more:
         **more,
     }
     return Day(plan, sold, clock, settings)
+
+
+def usual_hours(plan: Plan) -> list[float]:
+    """Requests that are usual in each hour of a day (UTC)."""
+    hour_ms = 3_600_000
+    day_ms = plan.start_ms // (24 * hour_ms) * 24 * hour_ms
+    of_run = plan.traffic.usual(plan.start_ms, plan.end_ms)
+    return [
+        plan.requests * plan.traffic.usual(day_ms + hour * hour_ms, day_ms + (hour + 1) * hour_ms) / of_run
+        for hour in range(24)
+    ]
