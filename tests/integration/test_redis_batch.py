@@ -154,11 +154,12 @@ def test_slots_that_move_are_followed(valkey_cluster: ValkeyCluster, eventually:
     batch = RedisBatch(valkey_cluster.url, wait_s=10.0)
     try:
         batch.run([command(b"SET", b"foo", b"bar")], 5.0, replicas=1)
+        master = valkey_cluster.nodes[valkey_cluster.master_of("foo")]
         replica = valkey_cluster.nodes[valkey_cluster.master_of("foo") + 3]
         with Redis(port=replica.port) as client:
             client.execute_command("CLUSTER FAILOVER")
-        eventually(lambda: is_master(replica), 10.0)
-        # The old master answers MOVED: unknown once, then right.
+        eventually(lambda: is_master(replica) and not is_master(master), 10.0)
+        assert batch.run([get(b"foo")], 1.0) == [UNANSWERED]  # the old master says that the slot has moved
         eventually(lambda: batch.run([get(b"foo")], 1.0) == [b"bar"], 10.0)
     finally:
         batch.close()
