@@ -226,7 +226,8 @@ class RedisUsers:
                 continue
             was = known.token
             try:
-                states[place] = self._read(known, token, fresh, reply, stamped, replies[at + 1 : at + 4])
+                others = replies[at + 1 : at + 1 + len(known.others)]
+                states[place] = self._read(known, token, fresh, reply, stamped, others)
             except (msgspec.DecodeError, ValueError, TypeError, LookupError) as error:  # not ours to read, or an error
                 self._complain(next((one for one in reply if isinstance(one, Exception)), error))
             if states[place] is None:
@@ -253,7 +254,7 @@ class RedisUsers:
                 return None
             if known.first_seen_ms and known.first_seen_ms < (state.first_seen_ms or known.first_seen_ms + 1):
                 state.first_seen_ms = known.first_seen_ms
-        if known.others and not self._whole(known, others[: len(known.others)]):
+        if known.others and not self._whole(known, others):
             return None
         return state
 
