@@ -101,12 +101,43 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     stream_max_age_s: Annotated[int, Meta(ge=0)] = 7_776_000  # 0: keep events for ever
     stream_max_bytes: Annotated[int, Meta(ge=0)] = 0  # 0: no limit but the disk
     stream_duplicate_window_s: Positive = 600
+    # Treasury, see docs/treasury.md.
+    audit_period_s: Positive = 60  # between two audits of the books
+    audit_window_s: Annotated[int, Meta(ge=3600)] = 7200  # wall clock: what is compared with the event log
+    breaker_factor: Annotated[float, Meta(ge=0)] = 10.0  # who spends so many times what its budget allows is stopped
+    breaker_window_s: Positive = 300  # wall clock: in so much time
+    breaker_floor_micros: Annotated[int, Meta(ge=0)] = 20_000_000  # and more than this
+    # Pacing, see docs/pacing.md.
+    pacing_multiplier_min: Annotated[float, Meta(ge=0.1, le=1)] = 0.5  # 1: bids are never lowered
+    # Notifications, see docs/notifications.md. Nobody is told by a channel that is not set.
+    notify_behind_share: Annotated[float, Meta(gt=0, le=1)] = 0.1  # of a day's goal that a campaign lacks,
+    notify_behind_minutes: Positive = 60  # for so long, wall clock
+    notify_silent_minutes: Positive = 15  # without a request of an exchange
+    notify_webhook_url: str = ""
+    notify_webhook_secret: Secret = Secret("")  # signs what is sent there
+    notify_email_to: str = ""  # addresses with commas between
+    notify_email_from: str = ""  # a sender that SendGrid has verified
+    notify_sms_to: str = ""  # numbers (E.164) with commas between
+    notify_sms_from: str = ""  # our number, or a messaging service (MG...)
+    sendgrid_api_key: Secret = Secret("")
+    sendgrid_url: str = "https://api.sendgrid.com"
+    twilio_account_sid: Secret = Secret("")
+    twilio_auth_token: Secret = Secret("")
+    twilio_url: str = "https://api.twilio.com"
     # Time. Only for simulations: REAL_MS:START_MS:SPEED, see clock.py.
     simulated_clock: str = ""
     # Operator's app.
     operator_token: Secret = Secret("")
     # Logging.
     log_level: Annotated[str, Meta(pattern="^(debug|info|warning|error)$")] = "info"
+
+
+# Secrets of other services are also found under the names that those services give them.
+USUAL_NAMES = {
+    "sendgrid_api_key": "SENDGRID_API_KEY",
+    "twilio_account_sid": "TWILIO_ACCOUNT_SID",
+    "twilio_auth_token": "TWILIO_AUTH_TOKEN",
+}
 
 
 def _dec_hook(kind: type, value: Any) -> Any:
@@ -123,6 +154,8 @@ def load(args: Mapping[str, Any] | None = None, environ: Mapping[str, str] | Non
     origin = {name: f"args.{name}" for name in raw}
     for name in fields:
         key = PREFIX + name.upper()
+        if key not in environ:
+            key = USUAL_NAMES.get(name, key)
         if key in environ:
             raw[name], origin[name] = environ[key], key
     problems = [f"{origin[name]}: no such setting" for name in raw if name not in fields]

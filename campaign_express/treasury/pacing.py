@@ -25,6 +25,7 @@ from campaign_express.bidding.plan import Plan, plan, runs_at, today_of_total
 from campaign_express.bidding.supply import HOUR_MS, SupplyHistory, WeekCurve, learned
 from campaign_express.clock import Clock
 from campaign_express.control import Pace, Paces, Switches
+from campaign_express.errors import Unavailable
 from campaign_express.treasury.goals import goals_of_today
 
 log = logging.getLogger(__name__)
@@ -139,6 +140,7 @@ class PacingLoop:
         self._kept = Remembered()
         self._loaded_for = -1  # epoch of the term for which it was loaded
         self._saved_at = 0.0
+        self._stepped_at = -2 * SAVE_S
         self._curves: dict[str, WeekCurve] = {}
         self._plans: dict[str, Plan] = {}
         self._planned: Catalog | None = None  # the catalogue that the plans are of
@@ -176,17 +178,26 @@ class PacingLoop:
                 paces[campaign.id] = made.pace
         self._control.write_paces(Paces(wall_ms, paces), epoch)
         self.progress = progress
+        self._stepped_at = time.monotonic()
         if time.monotonic() - self._saved_at >= SAVE_S:
             self.save()
 
-    def heard(self, applied: Iterable[Applied], wall_ms: int) -> None:
+    def heard(self, applied: Iterable[Applied]) -> None:
         """Learn from applied events how late money shows: from the bid to now, for each that committed some."""
-        kept = self._kept
+        kept, wall_ms = self._kept, self._clock.now_ms()
         for one in applied:
             if one.committed > 0:
                 delay_ms = min(max(float(wall_ms - one.event.bid_ms), 0.0), LONGEST_DELAY_MS)
                 kept.delays = min(kept.delays + 1, DELAY_EVENTS)
                 kept.delay_ms += (delay_ms - kept.delay_ms) / kept.delays
+
+    def close(self) -> None:
+        """Save, where this process has paced until now. To be called when no step is under way."""
+        if time.monotonic() - self._stepped_at < 2 * SAVE_S:
+            try:
+                self.save()
+            except Unavailable as error:
+                log.warning("what pacing has learned in the last seconds is not saved: %s", error)
 
     def save(self) -> None:
         """Keep all that is remembered, but for campaigns long gone. Raises Unavailable."""

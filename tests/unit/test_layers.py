@@ -15,8 +15,12 @@ MAY: dict[str, set[str]] = {
     "ports": {"openrtb", "bidding", "events"},
     "events": set(),
     "control": set(),
+    "notifications": set(),
     "clock": {"errors"},
-    "adapters": {"openrtb", "bidding", "ports", "errors", "adapters", "config", "events", "control", "clock"},
+    "adapters": {
+        *("openrtb", "bidding", "ports", "errors", "adapters", "config", "events", "control", "clock"),
+        "notifications",
+    },
     "gateway": {"openrtb", "errors", "frames", "config", "gateway", "ports", "events", "clock"},
     "treasury": {
         "openrtb",
@@ -28,6 +32,7 @@ MAY: dict[str, set[str]] = {
         "events",
         "control",
         "clock",
+        "notifications",
         "treasury",
     },
     "exchange": {"openrtb", "bidding", "errors", "clock", "exchange", "loadgen"},
@@ -36,6 +41,7 @@ MAY: dict[str, set[str]] = {
     "bootstrap_notices": {
         *("openrtb", "bidding", "ports", "errors", "config", "adapters", "gateway", "packaged", "clock", "events"),
     },
+    "bootstrap_pacing": {"bidding", "errors", "config", "adapters", "treasury", "clock"},
     "packaged": {"bidding", "config"},
     "bootstrap": {
         *("openrtb", "bidding", "ports", "errors", "frames", "config", "adapters", "bidder"),
@@ -53,6 +59,7 @@ FORBIDDEN = {
     "bidder": {"ray", "redis", "nats", "asyncio"},
     "bootstrap": {"ray"},
     "bootstrap_notices": {"ray"},
+    "bootstrap_pacing": {"ray"},
     "cli": set(),
 }
 

@@ -304,9 +304,9 @@ def test_the_delay_of_notices_is_that_of_money() -> None:
     """Ten minutes on average; a loss and a price that came later say nothing of when money shows."""
     place = Place(catalog(daily()))
     loop = place.loop()
-    now = START_MS + HOUR_MS
-    loop.heard([Applied(event(now - minutes * MINUTE_MS), Outcome.APPLIED, 5) for minutes in (5, 10, 15)], now)
-    loop.heard([Applied(event(0), Outcome.APPLIED, 0), Applied(event(0), Outcome.DUPLICATE, 0)], now)
+    now = place.wall_ms
+    loop.heard([Applied(event(now - minutes * MINUTE_MS), Outcome.APPLIED, 5) for minutes in (5, 10, 15)])
+    loop.heard([Applied(event(0), Outcome.APPLIED, 0), Applied(event(0), Outcome.DUPLICATE, 0)])
     assert loop._kept.delay_ms == pytest.approx(10 * MINUTE_MS)
 
 
