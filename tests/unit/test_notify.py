@@ -13,7 +13,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from pacing_world import DAY_MS, START_MS, campaign
 
 from campaign_express.adapters.http_post import Refused, Reply, Undelivered, accepted, checked_url
 from campaign_express.adapters.ledger_terms import Spent
@@ -27,6 +26,7 @@ from campaign_express.notifications import Letter, Notification
 from campaign_express.treasury.notify import Recipients, Watch
 from campaign_express.treasury.notify_conditions import Conditions, Look, Thresholds
 from campaign_express.treasury.notify_sender import Sender
+from tests.support.pacing_world import DAY_MS, START_MS, campaign
 
 USD = 1_000_000
 MINUTE_MS = 60_000

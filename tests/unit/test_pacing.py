@@ -7,10 +7,10 @@ from copy import deepcopy
 import msgspec
 import numpy as np
 import pytest
-from pacing_world import DAY, DAY_MS, FLAT, START_MS, Player, World, campaign, players, spike_at
 
 from campaign_express.bidding import pacing
 from campaign_express.bidding.plan import plan
+from tests.support.pacing_world import DAY, DAY_MS, FLAT, START_MS, Player, World, campaign, players, spike_at
 
 HOUR_MS = 3_600_000
 FEWEST = 0.97  # of the budget

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from pacing_world import DIURNAL, START_MS, campaign
 
 from campaign_express.adapters.ledger_terms import Applied, Outcome, Spent
 from campaign_express.adapters.supply import Supply
@@ -28,6 +27,7 @@ from campaign_express.control import Pace, Paces, Stop, Switches
 from campaign_express.events import MoneyEvent
 from campaign_express.treasury.goals import goals_of_today
 from campaign_express.treasury.pacing import PacingLoop, teach
+from tests.support.pacing_world import DIURNAL, START_MS, campaign
 
 MINUTE_MS, HOUR_MS = 60_000, 3_600_000
 USD = 1_000_000

@@ -6,12 +6,12 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
-from pacing_world import DAY, FLAT, START_MS, TRUE_CURVE, campaign
 
 from campaign_express.bidding.model import Budget, Flight, Hours, Targeting
 from campaign_express.bidding.plan import LEAD, plan, runs_at, today_of_total
 from campaign_express.bidding.supply import HOURS, SupplyHistory, WeekCurve, hour_of_week, learned
 from campaign_express.exchange.traffic import DIURNAL, Traffic
+from tests.support.pacing_world import DAY, FLAT, START_MS, TRUE_CURVE, campaign
 
 HOUR_MS = 3_600_000
 FIRST_HOUR = START_MS // HOUR_MS
