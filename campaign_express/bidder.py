@@ -84,6 +84,7 @@ class State:
     lateness_ms: int  # beyond a bid's `exp`, in which its notices may still come
     timeout_s: float  # that a batch waits for `users`
     other_users: UserStore | None = None  # a second client of the same store, for explanations in another thread
+    seen: Callable[[str, int], None] = lambda exchange, wall_ms: None  # counts a request, for pacing
     counts: Callable[[], StateCounts] = StateCounts  # for the gateway's metrics
     close: Callable[[], None] = lambda: None  # gives leases back and sends what is queued
 
@@ -248,6 +249,7 @@ class Bidder:
             return None
         wants: list[UserWant | None] = []
         for context in contexts:
+            self.state.seen(context.exchange_name, wall_ms)
             ids = ids_of(context)
             # Nothing is spent or counted by a test, so it need not reserve what others could use.
             weight = 0 if context.request.test == 1 else len(context.request.imp)

@@ -10,6 +10,7 @@ from campaign_express.adapters.enrichment import LocalEnricher
 from campaign_express.adapters.leases import LeaseKeeper
 from campaign_express.adapters.ledger import Ledger
 from campaign_express.adapters.onnx import OnnxScorer, parse_options
+from campaign_express.adapters.supply import SupplyMeter
 from campaign_express.adapters.users import RedisUsers
 from campaign_express.bidder import Bidder, State
 from campaign_express.bidding.budget import Accounts, LeaseClock, settle_s
@@ -70,9 +71,12 @@ def build_agent(settings: Settings, catalog: Catalog | None = None) -> Bidder:
         ControlStore(settings.redis_url),
     )
 
+    supply = SupplyMeter(settings.redis_url)
+
     def close() -> None:
         stop.set()
         keeper.stop()
+        supply.close()
         persons.close()
         explained.close()
         ledger.close()
@@ -84,7 +88,9 @@ def build_agent(settings: Settings, catalog: Catalog | None = None) -> Bidder:
         )
 
     timeout_s = settings.state_timeout_ms / 1000
-    state = State(persons, purse, keeper.replace_catalog, lateness_ms, timeout_s, explained, counts, close)
+    state = State(
+        persons, purse, keeper.replace_catalog, lateness_ms, timeout_s, explained, supply.count, counts, close
+    )
     bidder = build_bidder(settings, catalog, state)
 
     def on_switches(switches: Switches) -> None:
@@ -93,6 +99,7 @@ def build_agent(settings: Settings, catalog: Catalog | None = None) -> Bidder:
 
     control.watch(on_switches, bidder.tell_paces, stop)
     keeper.start()
+    supply.start()
     return bidder
 
 
