@@ -269,6 +269,7 @@ class RedisUsers:
     def _act(self, known: Known, found: Reading) -> bool:
         """Tidy up after a look at a person. False where the look is no good."""
         if found.alias:  # the next request of this person asks in the right place
+            self._keep_alias(known.token)
             known.rename(found.alias)
             known.fresh_until = 0.0
             return False
@@ -294,6 +295,11 @@ class RedisUsers:
             packed = self._seen(known.token.encode(), self._profile_ttl)
             self._queue.append(_Task(known.slot, "clean", _SEEN_COMMANDS, packed))
 
+    def _keep_alias(self, token: str) -> None:
+        """An alias that is met lives on, as the counts do that it leads to."""
+        key = counts_key(token)
+        self._queue.append(_Task(slot_of(key), "clean", 1, pack(b"PEXPIRE", key, self._profile_ttl)))
+
     def _cancel(self, known: Known, token: bytes) -> None:
         self._queue.append(_Task(known.slot, "cancel", 1, _GIVE_BACK % (known.token.encode(), token)))
 
@@ -306,6 +312,7 @@ class RedisUsers:
                 return False
             pointer, seen = reply
             if pointer:
+                self._keep_alias(token)
                 if pointer.decode() != known.token:
                     apart += (token, pointer.decode())
             elif seen:

@@ -297,9 +297,12 @@ def test_a_person_counts_as_one_under_all_ids(
     bid(agent, "bid1", BOTH)
     alias = counts_key(token_of(other))
     eventually(lambda: client.hget(alias, "@") == token_of(canonical).encode(), 5.0)
+    client.pexpire(alias, 60_000)
     [state] = other_agent.fetch([UserWant((other,), 1)], NOW, 5.0)
     assert state is None  # it led elsewhere: unknown, and looked for there from now on
     assert look(other_agent, UserWant((other,), 1)).held == {"c:1": 1, "k:2": 1}
+    assert client.pttl(alias) > 60_000  # an alias that is used does not end
+    assert client.hkeys(alias) == [b"@"]
     counts.apply([event("impression", "bid1", user=token_of(other))])  # an event under the alias finds its way
     assert look(agent, BOTH).shown["c:1"] == (NOW + 1000,)
 
