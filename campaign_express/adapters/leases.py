@@ -40,7 +40,8 @@ IDLE_S = 5.0  # without a bid for so long, only the stake is kept
 POLLS_HELD = 6  # a purse holds what about so many polls authorise: money for a second and a half without the ledger
 STAKE = 4  # impressions at the most they may cost: what a campaign holds that nobody has bid for yet
 RETRY_S = (0.5, 0.9)
-ORDERS_A_CALL = 32  # advertisers asked in one go: more would keep the interpreter from a batch for too long
+ORDERS_A_CALL = 8  # advertisers asked in one go: more would keep the interpreter from a batch for too long
+BREATH_S = 0.001  # between those, so that batches that wait for the interpreter get it
 
 
 class Trader(Protocol):
@@ -254,6 +255,8 @@ class LeaseKeeper:
             by_advertiser[left.advertiser][1].append(left)
         orders = [Order(name, *parts) for name, parts in by_advertiser.items()]
         for start in range(0, len(orders), ORDERS_A_CALL):
+            if start:
+                time.sleep(BREATH_S)
             some = orders[start : start + ORDERS_A_CALL]
             for order, answer in zip(some, self._ledger.trade(some, self._clock.now_ms()), strict=True):
                 self._book(order, answer, ahead)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from campaign_express.adapters.ledger_terms import Applied, Grant, Order, Outcome, Refusal, Swept
 from campaign_express.bidding.books import Books
-from campaign_express.bidding.budget import Accounts
-from campaign_express.bidding.settlement import TOTAL, Tally, settle
+from campaign_express.bidding.budget import QUARTER_S, Accounts
+from campaign_express.bidding.settlement import TOTAL, Seen, Tally, settle
 from campaign_express.bidding.settlement import Bid as Record
 from campaign_express.events import MoneyEvent
 
@@ -24,6 +24,7 @@ class ReferenceLedger:
         self.remember_s = remember_s
         self.tally = Tally(accounts)
         self.booked: dict[str, dict[Key, int]] = defaultdict(lambda: defaultdict(int))  # flow -> where -> micros
+        self.lost: dict[str, int] = {}  # bid -> its hour
         self.swept_to = 0
         self.purged_to = 0
 
@@ -85,6 +86,8 @@ class ReferenceLedger:
         before = self.tally.bids.get(event.bid_key, Record())
         effect = settle(before, event)
         self.tally.add(event)
+        if event.kind == "loss":
+            self.lost[event.bid_key] = event.bid_ms // 3_600_000
         if effect.duplicate:
             return Applied(event, Outcome.DUPLICATE)
         where, taken = (event.campaign, event.lease), 0
@@ -108,29 +111,31 @@ class ReferenceLedger:
                 self.booked["swept"][where] += micros
                 found = Swept(found.leases, found.micros + micros)
         self.swept_to = max(self.swept_to, last)
+        for key, hour in list(self.lost.items()):
+            if hour <= (last - QUARTER_S) // 3600 - 1:
+                del self.lost[key]
+                if self.tally.bids[key].seen == Seen.LOSS:
+                    del self.tally.bids[key]  # nobody will ask: its lease is swept
         self.purged_to = max(self.purged_to, (wall_ms // 1000 - self.remember_s) // 3600 - 1)
         return found
 
     def books(self, advertiser: str) -> Books:
         """Without periods in which nothing is left, and without marks."""
-        total: dict[str, int] = {}
-        periods: dict[str, dict[str, int]] = defaultdict(dict)
+        periods: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
         leases: dict[int, dict[str, int]] = defaultdict(dict)
         for period, hash_ in self.tally.committed.items():
             for campaign, micros in hash_.items():
-                (total if period == TOTAL else periods[period])[f"c:{campaign}" if campaign else "c"] = micros
-        keys = set(self.tally.committed) - {TOTAL}
+                periods[period][f"c:{campaign}" if campaign else "c"] = micros
         for name, lease in list(self.booked["granted"]):
-            keys |= set(self.accounts.periods(advertiser, name, lease * 1000 - 1))
             if micros := self.outstanding((name, lease)):
                 leases[lease][name] = micros
-        for campaign in ("", *self.accounts.campaigns):
-            name = f"r:{campaign}" if campaign else "r"
-            total[name] = self.reserved(campaign)
-            for period in keys:
-                periods[period][name] = self.reserved(campaign, period)
+                day, hour, account_day, account_hour = self.accounts.periods(advertiser, name, lease * 1000 - 1)
+                for period in (TOTAL, day, hour):
+                    periods[period][f"r:{name}"] += micros
+                for period in (TOTAL, account_day, account_hour):
+                    periods[period]["r"] += micros
         flows = {flow: sum(micros.values()) for flow, micros in self.booked.items()}
-        return Books(total, periods, leases, flows)
+        return Books(periods.pop(TOTAL, {}), periods, leases, flows)
 
 
 def same_money(ours: Books, theirs: Books) -> bool:

@@ -2,6 +2,13 @@
 --
 -- KEYS[1] is "{advertiser}:", the beginning of every key that is used here: all are in its slot. Amounts are whole
 -- micros, far below 2^53, so that Lua's doubles are exact.
+--
+-- A script runs alone, so what it changes is added up here and written once at its end, by `flush`: of a batch of events
+-- most change the same few numbers, and every write also goes to the append-only file and the replicas.
+
+local changes = {} -- hash -> field -> amount to add
+local period_at = {} -- period -> Unix seconds within it, by which it is found when it is old
+local leases = {} -- lease -> campaign -> {outstanding, periods as a line}
 
 local function key(name)
   return KEYS[1] .. name
@@ -15,10 +22,17 @@ local function field(hash, name)
   return tonumber(redis.call('HGET', key(hash), name) or 0)
 end
 
-local function count(name, amount)
-  if amount ~= 0 then
-    redis.call('HINCRBY', key('flows'), name, text(amount))
+local function add(hash, name, amount)
+  local fields = changes[hash]
+  if not fields then
+    fields = {}
+    changes[hash] = fields
   end
+  fields[name] = (fields[name] or 0) + amount
+end
+
+local function count(name, amount)
+  add('flows', name, amount)
 end
 
 local function words(line)
@@ -30,38 +44,67 @@ local function words(line)
 end
 
 -- Add to what is committed ('c') or reserved ('r') in all six scopes. `periods`: day and hour of the campaign, day and
--- hour of the account. `at`: Unix seconds within them, by which periods are found when they are old.
+-- hour of the account. `at`: Unix seconds within them.
 local function move(kind, campaign, periods, amount, at)
   if amount == 0 then
     return
   end
-  local by, own = text(amount), kind .. ':' .. campaign
-  redis.call('HINCRBY', key('total'), own, by)
-  redis.call('HINCRBY', key('total'), kind, by)
+  local own = kind .. ':' .. campaign
+  add('total', own, amount)
+  add('total', kind, amount)
   for i = 1, 4 do
-    local changed = redis.call('HINCRBY', key(periods[i]), i <= 2 and own or kind, by)
-    if changed == amount then -- it was 0, so the period may be new
-      redis.call('ZADD', key('periods'), at, periods[i])
-    end
+    add(periods[i], i <= 2 and own or kind, amount)
+    period_at[periods[i]] = at
   end
+end
+
+-- What a campaign has outstanding in a lease: {amount, line of periods or false}.
+local function lent(campaign, lease)
+  local campaigns = leases[lease]
+  if not campaigns then
+    campaigns = {}
+    leases[lease] = campaigns
+  end
+  local found = campaigns[campaign]
+  if not found then
+    local stored = redis.call('HMGET', key('lease:' .. lease), campaign, '|' .. campaign)
+    found = { tonumber(stored[1] or 0), stored[2] }
+    campaigns[campaign] = found
+  end
+  return found
 end
 
 -- Take up to `amount` out of what a campaign has outstanding in a lease. Returns what was taken.
 local function release(campaign, lease, amount)
-  local record = key('lease:' .. lease)
-  local found = redis.call('HMGET', record, campaign, '|' .. campaign)
-  if not found[1] then
-    return 0
+  local found = lent(campaign, lease)
+  local taken = math.min(amount, found[1])
+  if taken > 0 then
+    found[1] = found[1] - taken
+    move('r', campaign, words(found[2]), -taken, lease)
   end
-  local outstanding = tonumber(found[1])
-  local taken = math.min(amount, outstanding)
-  if taken == outstanding then
-    redis.call('HDEL', record, campaign, '|' .. campaign)
-  else
-    redis.call('HINCRBY', record, campaign, text(-taken))
-  end
-  move('r', campaign, words(found[2]), -taken, lease)
   return taken
+end
+
+local function flush()
+  for hash, fields in pairs(changes) do
+    for name, amount in pairs(fields) do
+      if amount ~= 0 then
+        local changed = redis.call('HINCRBY', key(hash), name, text(amount))
+        if changed == amount and period_at[hash] then -- it was 0, so the period may be new
+          redis.call('ZADD', key('periods'), period_at[hash], hash)
+        end
+      end
+    end
+  end
+  for lease, campaigns in pairs(leases) do
+    for campaign, found in pairs(campaigns) do
+      if found[1] > 0 then
+        redis.call('HSET', key('lease:' .. lease), campaign, text(found[1]), '|' .. campaign, found[2])
+      elseif found[2] then
+        redis.call('HDEL', key('lease:' .. lease), campaign, '|' .. campaign)
+      end
+    end
+  end
 end
 
 local function run_id()

@@ -11,6 +11,12 @@
 local LOSS, PRICED = 8, 16
 local purged, swept = field('marks', 'purged'), field('marks', 'swept')
 
+local records = {} -- hash -> bid -> record: written at the end, like everything
+
+local function recorded(hash, bid)
+  return records[hash] and records[hash][bid] or redis.call('HGET', key(hash), bid)
+end
+
 local function has(mask, bit)
   return math.floor(mask / bit) % 2 == 1
 end
@@ -26,9 +32,8 @@ for _ = 1, tonumber(ARGV[1]) do
   at = at + 14
 
   local outcome, change = 'applied', 0
-  local bids = key('bids:' .. hour)
-  local losses = key('lost:' .. hour)
-  local record = redis.call('HGET', bids, bid) or redis.call('HGET', losses, bid)
+  local bids, losses = 'bids:' .. hour, 'lost:' .. hour
+  local record = recorded(bids, bid) or recorded(losses, bid)
   local mask, committed = 0, 0
   if record then
     local first, second = string.match(record, '^(%d+):(%d+)$')
@@ -78,13 +83,9 @@ for _ = 1, tonumber(ARGV[1]) do
       committed = committed + change
       move('c', campaign, periods, change, seconds)
     end
-    local hash, index = bids, 'hours'
-    if mask == LOSS then
-      hash, index = losses, 'lost'
-    end
-    if redis.call('HSET', hash, bid, mask .. ':' .. text(committed)) == 1 and redis.call('HLEN', hash) == 1 then
-      redis.call('ZADD', key(index), hour, hour)
-    end
+    local hash = mask == LOSS and losses or bids
+    records[hash] = records[hash] or {}
+    records[hash][bid] = mask .. ':' .. text(committed)
   end
   if outcome ~= 'applied' and outcome ~= 'duplicate' then
     count('n:' .. outcome, 1)
@@ -93,4 +94,12 @@ for _ = 1, tonumber(ARGV[1]) do
   answer[#answer + 1] = outcome
   answer[#answer + 1] = change
 end
+for hash, bids in pairs(records) do
+  local kind, hour = string.match(hash, '^(%a+):(%d+)$')
+  redis.call('ZADD', key(kind == 'bids' and 'hours' or 'lost'), hour, hour)
+  for bid, record in pairs(bids) do
+    redis.call('HSET', key(hash), bid, record)
+  end
+end
+flush()
 return answer

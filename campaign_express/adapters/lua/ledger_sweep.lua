@@ -3,7 +3,8 @@
 -- ARGV: last lease to sweep, last hour of lost and of settled bids to forget, last second of hours and of days to
 -- forget, 1 when a rebuild asks, most leases in one call. Returns {leases swept, micros released, 1 when there is more}.
 
-if redis.call('HGET', key('fence'), 'rebuilding') and ARGV[6] ~= '1' then
+-- A ledger whose node has changed may lack events that settle a lease, and one that is rebuilt does.
+if redis.call('HGET', key('fence'), 'run_id') ~= run_id() and ARGV[6] ~= '1' then
   return { 0, 0, 0 }
 end
 
@@ -14,9 +15,9 @@ local function mark(name, value)
 end
 
 local most = tonumber(ARGV[7])
-local leases = redis.call('ZRANGEBYSCORE', key('leases'), '-inf', ARGV[1], 'LIMIT', 0, most)
+local old = redis.call('ZRANGEBYSCORE', key('leases'), '-inf', ARGV[1], 'LIMIT', 0, most)
 local released = 0
-for _, lease in ipairs(leases) do
+for _, lease in ipairs(old) do
   local record = redis.call('HGETALL', key('lease:' .. lease))
   for i = 1, #record, 2 do
     if string.sub(record[i], 1, 1) ~= '|' then
@@ -26,10 +27,11 @@ for _, lease in ipairs(leases) do
   redis.call('ZREM', key('leases'), lease)
 end
 count('swept', released)
-local more = #leases == most
-mark('swept', tonumber(more and leases[#leases] or ARGV[1]))
+flush()
+local more = #old == most
+mark('swept', tonumber(more and old[#old] or ARGV[1]))
 if more then
-  return { #leases, released, 1 }
+  return { #old, released, 1 }
 end
 
 local function forget_bids(index, before, last)
@@ -52,4 +54,4 @@ local function forget(letter, last)
 end
 forget('h', ARGV[4])
 forget('d', ARGV[5])
-return { #leases, released, 0 }
+return { #old, released, 0 }

@@ -15,6 +15,7 @@ for _ = 1, returns do
 end
 
 if wants == 0 then
+  flush()
   return { '' }
 end
 
@@ -22,9 +23,11 @@ end
 -- compared with the event log.
 local fence = redis.call('HMGET', key('fence'), 'run_id', 'opens_ms')
 if fence[1] ~= run_id() then
+  flush()
   return { 'reconcile' }
 end
 if tonumber(fence[2] or 0) > wall_ms then
+  flush()
   return { 'closed' }
 end
 
@@ -34,8 +37,10 @@ local function free_of(campaign, periods, limits)
   local free = math.huge
   local function bound(hash, suffix, limit)
     if limit ~= '-' then
-      local used = redis.call('HMGET', key(hash), 'c' .. suffix, 'r' .. suffix)
-      free = math.min(free, tonumber(limit) - tonumber(used[1] or 0) - tonumber(used[2] or 0))
+      local stored = redis.call('HMGET', key(hash), 'c' .. suffix, 'r' .. suffix)
+      local used = tonumber(stored[1] or 0) + tonumber(stored[2] or 0)
+      local reserved = changes[hash] and changes[hash]['r' .. suffix] or 0 -- by this script, which commits nothing
+      free = math.min(free, tonumber(limit) - used - reserved)
     end
   end
   local own = ':' .. campaign
@@ -49,6 +54,7 @@ local function free_of(campaign, periods, limits)
 end
 
 local answer = { '' }
+local opened = {}
 for _ = 1, wants do
   local campaign, lease, micros = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2])
   local share_floor, least = tonumber(ARGV[at + 3]), tonumber(ARGV[at + 4])
@@ -64,14 +70,17 @@ for _ = 1, wants do
     if granted < least or granted <= 0 then
       granted = 0
     else
-      local record = key('lease:' .. lease)
-      redis.call('HINCRBY', record, campaign, text(granted))
-      redis.call('HSET', record, '|' .. campaign, table.concat(periods, ' '))
-      redis.call('ZADD', key('leases'), lease, lease)
+      local found = lent(campaign, lease)
+      found[1], found[2] = found[1] + granted, found[2] or table.concat(periods, ' ')
+      opened[lease] = true
       move('r', campaign, periods, granted, lease)
       count('granted', granted)
     end
   end
   answer[#answer + 1] = granted
 end
+for lease in pairs(opened) do
+  redis.call('ZADD', key('leases'), lease, lease)
+end
+flush()
 return answer
