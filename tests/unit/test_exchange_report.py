@@ -1,4 +1,4 @@
-"""The report of a run, from charges that were made by hand: delivery, pacing error, what is beyond a budget, the page."""
+"""The report of a run, from charges that were made by hand: delivery, pacing error, overspending, the page."""
 
 from __future__ import annotations
 
