@@ -13,6 +13,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector, CollectorRegistry
 
+from campaign_express.families import Family
 from campaign_express.gateway.meters import BID, REFUSALS, Counters, Gauges, Histogram, Snapshot
 from campaign_express.openrtb.nobid import BY_INDEX, NoBidReason
 
@@ -104,10 +105,17 @@ def outcome(reason: NoBidReason | None) -> str:
 
 
 class NodeCollector(Collector):
-    """Prometheus families from snapshots: `total` of the node's counters, `gauges` by cell."""
+    """Prometheus families from snapshots: `total` of the node's counters, `gauges` by cell, `others` as they are."""
 
-    def __init__(self, total: Counters, gauges: Sequence[tuple[str, Gauges]], model_load_failures: int) -> None:
+    def __init__(
+        self,
+        total: Counters,
+        gauges: Sequence[tuple[str, Gauges]],
+        model_load_failures: int,
+        others: Sequence[Family] = (),
+    ) -> None:
         self._total = total
+        self._others = others
         self._gauges = gauges
         self._model_load_failures = model_load_failures
 
@@ -162,6 +170,12 @@ class NodeCollector(Collector):
             for cell, values in self._gauges:
                 shown.add_metric([cell], float(getattr(values, gauge.field)))
             yield shown
+        for other in self._others:
+            kind = CounterMetricFamily if other.kind == "counter" else GaugeMetricFamily
+            metric = kind(PREFIX + other.name, other.help, labels=[other.label] if other.label else [])
+            for value, sample in sorted(other.samples.items()):
+                metric.add_metric([value] if other.label else [], sample)
+            yield metric
 
 
 def _family(histogram: _Histogram, values: Histogram) -> HistogramMetricFamily:

@@ -3,6 +3,7 @@
 SO_REUSEPORT lets any of the node's cells answer on the metrics port. Files, all in the cells' socket directory:
 
     CELL.metrics            Unix socket of a living cell: connect, read one encoded `Snapshot` to the end
+    NAME.families           likewise of another process, such as the treasury: see `families.py`
     retired.counters        counters of cells that have ended, so that totals never fall when one of several leaves
     model-load-failures     one byte a failure, appended by the agent that failed (its process ends with it)
     node.lock               flock: held shared while a scrape reads, alone while a cell retires
@@ -17,12 +18,17 @@ import os
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
+from campaign_express.families import SUFFIX as FAMILIES
+from campaign_express.families import decode_families, merge_families
 from campaign_express.gateway.http import Receive, Scope, Send
 from campaign_express.gateway.meters import Counters, Meters, Snapshot, decode_snapshot, encode_snapshot
 from campaign_express.gateway.metrics import NodeCollector, expose, merge
+
+T = TypeVar("T")
 
 SIBLING_TIMEOUT_S = 0.5
 SUFFIX = ".metrics"
@@ -79,7 +85,7 @@ class NodeMetrics:
         lock = await asyncio.to_thread(_take, self._directory, fcntl.LOCK_SH)
         try:
             paths = [p for p in self._directory.glob(f"*{SUFFIX}") if p != self._path]
-            found = await asyncio.gather(*(_ask(path) for path in paths))
+            found = await asyncio.gather(*(_ask(path, decode_snapshot) for path in paths))
             return [snapshot for snapshot in found if snapshot is not None], _read_retired(self._directory)
         finally:
             os.close(lock)
@@ -89,9 +95,11 @@ class NodeMetrics:
         siblings, retired = await self._siblings()
         self._refresh()
         total, gauges = merge([self._meters.snapshot(), *siblings], retired)
+        others = await asyncio.gather(*(_ask(p, decode_families) for p in self._directory.glob(f"*{FAMILIES}")))
+        families = merge_families(found for found in others if found is not None)
         failures = self._directory / FAILURES
         count = failures.stat().st_size if failures.exists() else 0
-        return expose(NodeCollector(total, gauges, count), accept)
+        return expose(NodeCollector(total, gauges, count, families), accept)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -116,12 +124,12 @@ def count_model_load_failure(directory: Path) -> None:
         file.write(b".")
 
 
-async def _ask(path: Path) -> Snapshot | None:
+async def _ask(path: Path, decode: Callable[[bytes], T]) -> T | None:
     try:
         async with asyncio.timeout(SIBLING_TIMEOUT_S):
             reader, writer = await asyncio.open_unix_connection(str(path))
             try:
-                return decode_snapshot(await reader.read())
+                return decode(await reader.read())
             finally:
                 writer.close()
     except ConnectionRefusedError:  # nobody listens: a cell that was killed

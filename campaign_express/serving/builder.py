@@ -17,10 +17,12 @@ from campaign_express import config
 from campaign_express.config import PREFIX, Secret, Settings
 from campaign_express.errors import ConfigError
 from campaign_express.serving.cell import AGENT_CPUS, GATEWAY_CPUS
-from campaign_express.serving.deployment import BidGateway
+from campaign_express.serving.deployment import BidGateway, Treasury
 
 SECRET_FIELDS = frozenset(f.name for f in msgspec.structs.fields(Settings) if f.type is Secret)
 URL_FIELDS = ("redis_url", "nats_url")
+TREASURY_CPUS = 0.1  # logical, as those of a cell
+TREASURY_SHUTDOWN_S = 20.0  # its steps in hand, and embedded servers
 SHUTDOWN_S = 10.0  # beyond the drain window: uvicorn's stop, agents, embedded servers
 
 
@@ -33,16 +35,24 @@ def app(args: dict[str, Any]) -> serve.Application:
     refuse_secrets(args)
     settings = config.load(args)
     absolute = msgspec.structs.replace(settings, data_dir=str(Path(settings.data_dir).absolute()))
-    application: serve.Application = _deployment(absolute).bind(public(absolute), start_embedded=True)
+    values = public(absolute)
+    treasury = _treasury().bind(values, start_embedded=True)
+    application: serve.Application = _deployment(absolute).bind(values, start_embedded=True, treasury=treasury)
     return application
 
 
-def build(settings: Settings, bidder_factory: str = "", **options: Any) -> serve.Application:
+def build(
+    settings: Settings, bidder_factory: str = "", treasury: bool | None = None, **options: Any
+) -> serve.Application:
     """A cell from ready settings, without embedded servers: for programs such as tests and benchmarks.
 
-    `bidder_factory` ("module:function") makes the agents' bidder; `options` go to the Serve deployment.
+    `bidder_factory` ("module:function") makes the agents' bidder; `treasury`: start one beside it, by default where
+    there are a Redis and a NATS for it; `options` go to the cell's Serve deployment.
     """
-    application: serve.Application = _deployment(settings, **options).bind(settings, bidder_factory)
+    if treasury is None:
+        treasury = bool(settings.redis_url and settings.nats_url)
+    beside = {"treasury": _treasury().bind(settings)} if treasury else {}
+    application: serve.Application = _deployment(settings, **options).bind(settings, bidder_factory, **beside)
     return application
 
 
@@ -62,6 +72,18 @@ def _deployment(settings: Settings, **options: Any) -> Any:
         **options,
     }
     return serve.deployment(serve.ingress()(BidGateway), name="BidGateway", **chosen)
+
+
+def _treasury() -> Any:
+    return serve.deployment(
+        Treasury,
+        name="Treasury",
+        num_replicas=1,
+        ray_actor_options={"num_cpus": TREASURY_CPUS},
+        health_check_period_s=5,
+        graceful_shutdown_wait_loop_s=0.1,
+        graceful_shutdown_timeout_s=TREASURY_SHUTDOWN_S,
+    )
 
 
 def public(settings: Settings) -> dict[str, Any]:

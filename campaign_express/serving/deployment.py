@@ -1,4 +1,4 @@
-"""BidGateway, the Serve deployment. Serve pickles this class by value, so it only delegates to imported modules."""
+"""The Serve deployments. Serve pickles these classes by value, so they only delegate to imported modules."""
 
 from __future__ import annotations
 
@@ -12,27 +12,37 @@ from ray.serve._private.constants import (
     SERVE_CONTROLLER_NAME,
     SERVE_NAMESPACE,
 )
+from ray.serve.handle import DeploymentHandle
 
 from campaign_express import config
 from campaign_express.config import Settings
 from campaign_express.errors import ConfigError
 from campaign_express.serving import logs
 from campaign_express.serving.cell import Cell
-from campaign_express.serving.operator import Guard, operator_app
+from campaign_express.serving.operator import Guard, WithTreasury, operator_app
+from campaign_express.serving.treasury import TreasuryProcess
 
 
 class BidGateway:
     """A replica is a cell. `__init__` returns only when agents are linked and listeners up: returning means RUNNING."""
 
     async def __init__(  # type: ignore[misc]  # Serve awaits it
-        self, settings: Settings | dict[str, Any], bidder_factory: str = "", start_embedded: bool = False
+        self,
+        settings: Settings | dict[str, Any],
+        bidder_factory: str = "",
+        start_embedded: bool = False,
+        treasury: DeploymentHandle[Any] | None = None,
     ) -> None:
-        """`settings` as values without secrets are completed from this process's environment; ready ones are taken."""
+        """`settings` as values without secrets are completed from this process's environment; ready ones are taken.
+
+        `treasury` is asked for its part of `/v1/status`.
+        """
         if not isinstance(settings, Settings):
             settings = config.load(settings)
         cell_id = serve.get_replica_context().replica_id.unique_id
         logs.configure(settings.log_level, component="gateway", cell=cell_id)
         self._cell = Cell(settings, cell_id, bidder_factory=bidder_factory, start_embedded=start_embedded)
+        self._treasury = treasury
         self._serve_host = await serve_host()
         try:
             await self._cell.start()
@@ -43,7 +53,8 @@ class BidGateway:
     def __serve_build_asgi_app__(self) -> Any:
         settings = self._cell.settings
         guard = Guard(str(settings.operator_token), self._serve_host)
-        return operator_app(self._cell, self._cell.exchange_app, guard, settings.max_body_bytes)
+        operated = WithTreasury(self._cell, self._treasury_status) if self._treasury is not None else self._cell
+        return operator_app(operated, self._cell.exchange_app, guard, settings.max_body_bytes)
 
     def reconfigure(self, user_config: dict[str, Any]) -> None:
         """Change in place what can change without a new cell: `log_level`. Raises ConfigError for anything else."""
@@ -56,6 +67,11 @@ class BidGateway:
     def record_autoscaling_stats(self) -> dict[str, float]:
         return self._cell.autoscaling_stats()
 
+    async def _treasury_status(self) -> dict[str, Any]:
+        assert self._treasury is not None
+        answer: dict[str, Any] = await self._treasury.status.remote()
+        return answer
+
     async def status(self) -> dict[str, Any]:
         """As `/v1/status`, for calls through a Serve handle."""
         return await self._cell.status()
@@ -64,6 +80,34 @@ class BidGateway:
         cell = getattr(self, "_cell", None)
         if cell is not None:
             await cell.drain()
+
+
+class Treasury:
+    """One replica works; a second one, during a rolling update, waits until the first has ended."""
+
+    async def __init__(  # type: ignore[misc]  # Serve awaits it
+        self, settings: Settings | dict[str, Any], start_embedded: bool = False
+    ) -> None:
+        """`settings`: as for BidGateway."""
+        if not isinstance(settings, Settings):
+            settings = config.load(settings)
+        name = serve.get_replica_context().replica_id.unique_id
+        logs.configure(settings.log_level, component="treasury")
+        self._process = TreasuryProcess(settings, name, start_embedded)
+        try:
+            await self._process.start()
+        except BaseException:
+            await self._process.stop()
+            raise
+
+    async def status(self) -> dict[str, Any]:
+        """Its part of `/v1/status`."""
+        return self._process.status()
+
+    async def __del__(self) -> None:
+        process = getattr(self, "_process", None)
+        if process is not None:
+            await process.stop()
 
 
 def _only_log_level(user_config: dict[str, Any]) -> dict[str, Any]:

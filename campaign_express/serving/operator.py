@@ -1,7 +1,7 @@
 """The operator's app, on Serve's ingress (:8000) only; the exchange's app is mounted in it too.
 
     POST /v1/explain, /v1/explain/{exchange}   a bid request -> per campaign why, or why not (JSON)
-    GET  /v1/status                            the cell, its agents and its queue
+    GET  /v1/status                            the cell, its agents and its queue, and the treasury
 
 Those two want `Authorization: Bearer <operator_token>`. With no token set they exist only while Serve is bound to
 loopback.
@@ -9,8 +9,10 @@ loopback.
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import ipaddress
+import logging
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
@@ -23,6 +25,9 @@ from starlette.routing import Mount, Route
 from campaign_express.errors import CampaignExpressError, InvalidRequest
 from campaign_express.openrtb.codec import error_body
 
+logger = logging.getLogger(__name__)
+
+TREASURY_S = 2.0
 UNAUTHORISED = b'{"error":{"message":"an operator\'s bearer token is wanted"}}'
 
 
@@ -34,6 +39,29 @@ class Operated(Protocol):
         ...
 
     async def status(self) -> dict[str, Any]: ...
+
+
+class WithTreasury:
+    """A cell whose status tells the treasury's too, "away" where that does not answer in time."""
+
+    def __init__(self, cell: Operated, treasury: Callable[[], Awaitable[dict[str, Any]]]) -> None:
+        self._cell = cell
+        self._treasury = treasury
+
+    async def explain(self, body: bytes, exchange: str) -> bytes:
+        return await self._cell.explain(body, exchange)
+
+    async def status(self) -> dict[str, Any]:
+        asked = asyncio.ensure_future(self._ask())
+        status = await self._cell.status()
+        return {**status, "treasury": await asked}
+
+    async def _ask(self) -> dict[str, Any] | str:
+        try:
+            return await asyncio.wait_for(self._treasury(), TREASURY_S)
+        except Exception as error:  # whatever Serve raises for a replica that is not there
+            logger.info("the treasury does not answer: %s", type(error).__name__)
+            return "away"
 
 
 class Guard:

@@ -1,1 +1,1 @@
-"""What becomes of the money after a bid: events applied to the ledger, leases swept, pace set, spend watched. No Ray."""
+"""What becomes of the money after a bid: events applied, leases swept, pace set, spend watched. No Ray."""

@@ -15,6 +15,7 @@ from campaign_express.gateway.meters import Counters, Meters
 from campaign_express.gateway.metrics import NodeCollector, expose, outcome
 from campaign_express.gateway.node import NodeMetrics, count_model_load_failure, sweep
 from campaign_express.openrtb.nobid import NoBidReason
+from campaign_express.treasury.metrics import METRICS, families
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "metrics.md"
 
@@ -36,7 +37,8 @@ def samples(text: bytes) -> dict[str, float]:
 
 def test_the_documentation_names_exactly_what_is_exported() -> None:
     exported = set()
-    for family in NodeCollector(Counters(), [], 0).collect():
+    treasury = families({metric.name: 0 for metric in METRICS})
+    for family in NodeCollector(Counters(), [], 0, treasury).collect():
         exported.add(family.name + ("_total" if family.type == "counter" else ""))
         assert family.documentation
     documented = set(re.findall(r"^\| `(campaign_express_\w+)`", DOCS.read_text(), re.MULTILINE))

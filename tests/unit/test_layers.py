@@ -21,7 +21,8 @@ MAY: dict[str, set[str]] = {
         *("openrtb", "bidding", "ports", "errors", "adapters", "config", "events", "control", "clock"),
         "notifications",
     },
-    "gateway": {"openrtb", "errors", "frames", "config", "gateway", "ports", "events", "clock"},
+    "families": set(),
+    "gateway": {"families", "openrtb", "errors", "frames", "config", "gateway", "ports", "events", "clock"},
     "treasury": {
         "openrtb",
         "bidding",
@@ -32,8 +33,13 @@ MAY: dict[str, set[str]] = {
         "events",
         "control",
         "clock",
+        "families",
         "notifications",
         "treasury",
+    },
+    "bootstrap_treasury": {
+        *("bidding", "ports", "errors", "config", "adapters", "treasury", "packaged", "clock", "families"),
+        "bootstrap_pacing",
     },
     "exchange": {"openrtb", "bidding", "errors", "clock", "exchange", "loadgen"},
     "learning": {"openrtb", "bidding", "ports", "errors", "adapters", "learning", "config"},
@@ -59,6 +65,7 @@ FORBIDDEN = {
     "bidder": {"ray", "redis", "nats", "asyncio"},
     "bootstrap": {"ray"},
     "bootstrap_notices": {"ray"},
+    "bootstrap_treasury": {"ray"},
     "bootstrap_pacing": {"ray"},
     "cli": set(),
 }
