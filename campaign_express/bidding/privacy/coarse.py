@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from ipaddress import IPv6Address
 
 IPV4_KEPT, IPV6_KEPT = 24, 48  # bits that are left of an address
 _IPV6_NETWORK = ((1 << 128) - 1) ^ ((1 << (128 - IPV6_KEPT)) - 1)
 _LONGEST = 64  # characters: an IPv6 address with a long zone; what is longer is not cached
+_OCTET = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])"
+_ipv4 = re.compile(rf"({_OCTET}\.{_OCTET}\.{_OCTET}\.){_OCTET}").fullmatch  # as nearly all are written
 
 
 def truncate_ip(ip: str) -> str:
@@ -15,6 +18,9 @@ def truncate_ip(ip: str) -> str:
 
     An IPv4 address mapped into IPv6 ("::ffff:203.0.113.7") is treated as the IPv4 address it is.
     """
+    plain = _ipv4(ip)
+    if plain is not None:
+        return f"{plain[1]}0"
     return _truncate(ip) if len(ip) <= _LONGEST else ""
 
 

@@ -63,6 +63,9 @@ class GppVerdict(NamedTuple):
     tc_string: str
 
 
+_SILENCE = GppVerdict("", False, "")
+
+
 def judge_gpp(text: str, gpp_sid: Sequence[int], us_privacy: str) -> GppVerdict:
     """What a GPP string and the list of sections in force (regs.gpp_sid) allow. Never raises.
 
@@ -71,6 +74,8 @@ def judge_gpp(text: str, gpp_sid: Sequence[int], us_privacy: str) -> GppVerdict:
     apply). `us_privacy` is the string outside of GPP; where there is one it answers for section 6 when the GPP string
     lacks it.
     """
+    if not text and not gpp_sid:
+        return _SILENCE
     named = [sid for sid in gpp_sid if sid > 0]
     gdpr = TCF_EU_V2 in named or TCF_EU_V1 in named
     try:

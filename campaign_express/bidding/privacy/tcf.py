@@ -41,7 +41,7 @@ class VendorConsent(NamedTuple):
     def allows(self, purpose: int) -> bool:
         """The vendor may pursue the purpose on consent or, for LEGITIMATE_INTEREST, on an interest not objected to."""
         bit = 1 << (_PURPOSES - purpose)
-        restricted = {kind for restricted_purpose, kind in self.restrictions if restricted_purpose == purpose}
+        restricted = self.restrictions and {kind for restricted, kind in self.restrictions if restricted == purpose}
         if _NOT_ALLOWED in restricted or 3 in restricted:  # 3 is undefined: do not guess
             return False
         if _REQUIRE_LEGITIMATE_INTEREST not in restricted and self.vendor_consent and self.purposes_consent & bit != 0:
@@ -65,9 +65,9 @@ def read_tc_string(text: str, vendor_id: int) -> VendorConsent:
     if bits.read(6) != 2:
         raise MalformedSignal("not a TC string of version 2")
     bits.read(146)  # created … special feature opt-ins
-    purposes_consent = bits.read(_PURPOSES)
-    purposes_interest = bits.read(_PURPOSES)
-    bits.read(13)  # purpose one treatment, publisher country
+    purposes = bits.read(2 * _PURPOSES + 13)  # and purpose one treatment, publisher country
+    purposes_consent = purposes >> (_PURPOSES + 13)
+    purposes_interest = purposes >> 13 & ((1 << _PURPOSES) - 1)
     consent = _lists(bits, vendor_id)
     interest = _lists(bits, vendor_id)
     restrictions = set()
@@ -85,8 +85,9 @@ def read_tc_string(text: str, vendor_id: int) -> VendorConsent:
 
 def _lists(bits: BitReader, vendor_id: int) -> bool:
     """Reads a vendor section (16-bit highest id, 1 bit encoding, then a bit field or ranges): is the vendor in it?"""
-    highest = bits.read(16)
-    if bits.read(1):
+    header = bits.read(17)
+    if header & 1:
         return bits.in_ranges(vendor_id)
+    highest = header >> 1
     field = bits.read(highest)
     return vendor_id <= highest and (field >> (highest - vendor_id)) & 1 == 1
