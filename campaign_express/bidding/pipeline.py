@@ -13,6 +13,7 @@ batch, with its own candidates and floor.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 from zlib import crc32
 
 import numpy as np
@@ -230,22 +231,16 @@ class Pipeline:
 
     def _award(self, offers: list[Offer], priced: Priced) -> None:
         """Sell each impression that is offered. Offers of one impression are neighbours."""
-        values, bits = priced.value.tolist(), priced.line.tolist()  # many small steps: lists are faster than arrays
-        end, ends = 0, []
-        for count in priced.counts:
-            end += count
-            ends.append(end)
+        ends = list(accumulate(priced.counts))
         first, total = 0, len(offers)
         while first < total:
             slot, after = offers[first].slot, first + 1
             while after < total and offers[after].slot is slot:
                 after += 1
-            self._sell(range(first, after), offers, ends, values, bits, priced)
+            self._sell(range(first, after), offers, ends, priced)
             first = after
 
-    def _sell(
-        self, rows: range, offers: list[Offer], ends: list[int], values: list[float], bits: list[int], priced: Priced
-    ) -> None:
+    def _sell(self, rows: range, offers: list[Offer], ends: list[int], priced: Priced) -> None:
         """The best of the offers `rows` of one impression wins, if it can take the money and the person's count for it.
 
         If not, the next best does.
@@ -254,7 +249,7 @@ class Pipeline:
         while True:
             win: Win | None = None
             for row in rows:
-                found = self._best(offers[row], ends[row - 1] if row else 0, ends[row], values, bits, priced)
+                found = self._best(offers[row], ends[row - 1] if row else 0, ends[row], priced)
                 # On equal prices the deal wins, which stands before the open auction.
                 if found is not None and (win is None or found.price_micros > win.price_micros):
                     win = found
@@ -266,39 +261,38 @@ class Pipeline:
                 return
             decision.lose(obstacle)
             for at in range(ends[rows.start - 1] if rows.start else 0, ends[rows.stop - 1]):
-                line = self.lines.lines[bits[at]]
+                line = self.lines.lines[priced.line.item(at)]
                 # Money is the campaign's, a count may be that of one creative.
                 if line is win.line or (obstacle is NoBidReason.BUDGET and line.campaign is win.line.campaign):
-                    values[at] = STRUCK
+                    priced.value[at] = STRUCK
 
-    def _best(
-        self, offer: Offer, start: int, end: int, values: list[float], bits: list[int], priced: Priced
-    ) -> Win | None:
+    def _best(self, offer: Offer, start: int, end: int, priced: Priced) -> Win | None:
         """The best of an offer's candidates `start` to `end`, if it is worth the floor."""
-        own = values[start:end]
-        best = max(own)
+        # Single elements are read by `item`, which is several times faster than indexing.
+        value, line_at = priced.value.item, priced.line.item
+        at = start + int(priced.value[start:end].argmax())
+        best = value(at)
         if best < (offer.floor or 1):
             if best != STRUCK:
                 offer.decision.lose(NoBidReason.FLOOR)
             return None
         deal = offer.deal
         amount = offer.floor if deal is not None and deal.at == FIXED_PRICE and offer.floor else int(best)
-        at = start + own.index(best)
-        limit = self.lines.campaign_end[bits[at]]
+        limit = self.lines.campaign_end[line_at(at)]
         tied = [at]
         for other in range(at + 1, end):  # lines of a campaign are neighbours
-            if bits[other] >= limit:
+            if line_at(other) >= limit:
                 break
-            if values[other] == best:
+            if value(other) == best:
                 tied.append(other)
         if len(tied) > 1:
-            at = self._rotate(offer, tied, bits)
-        line = self.lines.lines[bits[at]]
+            at = self._rotate(offer, tied, priced)
+        line = self.lines.lines[line_at(at)]
         return Win(offer.slot, deal, line, amount, offer.floor, priced.pctr.item(at), priced.pcvr.item(at))
 
-    def _rotate(self, offer: Offer, tied: list[int], bits: list[int]) -> int:
+    def _rotate(self, offer: Offer, tied: list[int], priced: Priced) -> int:
         """Among creatives of the winning campaign that are worth the same, one by weight, fixed by the auction's id."""
-        weights = [self.lines.lines[bits[at]].creative.weight for at in tied]
+        weights = [self.lines.lines[priced.line.item(at)].creative.weight for at in tied]
         text = offer.decision.context.request.id + offer.slot.imp.id
         ticket = crc32(text.encode("utf-8", "surrogatepass")) % sum(weights)
         for at, weight in zip(tied, weights, strict=True):
