@@ -116,6 +116,11 @@ def test_leases_that_are_over_and_campaigns_of_others(ledger: Ledger) -> None:
     assert ledger.grant("other", [Want("a", LEASE, 1)], NOW)[0].refused is not Refusal.NONE
 
 
+def test_a_slow_clock_gets_nothing_of_a_swept_lease(ledger: Ledger) -> None:
+    ledger.sweep(NOW + (SETTLE_S + 120) * 1000)
+    assert ledger.grant("acme", [Want("a", LEASE, 1)], NOW)[0].refused is Refusal.ENDED
+
+
 def test_what_an_event_costs(ledger: Ledger) -> None:
     ledger.grant("acme", [Want("a", LEASE, 10_000, 10_000)], NOW)
     told = [
