@@ -20,6 +20,7 @@ from campaign_express.adapters.users_counts import UserCounts
 from campaign_express.bidding.budget import Accounts, settle_s
 from campaign_express.bidding.frequency import CountedEntities
 from campaign_express.bidding.model import Catalog
+from campaign_express.bootstrap_pacing import build_pacemaker
 from campaign_express.clock import parse_clock
 from campaign_express.config import Settings
 from campaign_express.errors import CampaignExpressError, ConfigError
@@ -129,7 +130,20 @@ def build_treasury(settings: Settings, catalog: Catalog | None = None, calm_s: f
     breaker = VelocityBreaker(velocity, control, clock)
     breaker.follow(current)
     queue = EventQueue(settings.nats_url, terms, name="campaign-express treasury")
-    consumer = Consumer(queue, counts, ledger, clock, healths[Consumer.name], [breaker.take], calm_s)
+    lock = LeaderLock(settings.redis_url, f"{os.uname().nodename}-{os.getpid()}-{secrets.token_hex(4)}")
+    in_force = [current]
+    pacemaker = build_pacemaker(
+        settings,
+        ledger=ledger,
+        control=control,
+        catalog=lambda: in_force[0],
+        exchanges=exchanges,
+        epoch=lambda: lock.epoch,
+        clock=clock,
+        terms=terms,
+    )
+    listeners = [breaker.take, pacemaker.pacing.heard]
+    consumer = Consumer(queue, counts, ledger, clock, healths[Consumer.name], listeners, calm_s)
     sweeper = Sweeper(ledger, lambda: consumer.applied_ms)
     reconciler = Reconciler(
         ledger,
@@ -148,19 +162,20 @@ def build_treasury(settings: Settings, catalog: Catalog | None = None, calm_s: f
         period_s=settings.audit_period_s,
         window_s=settings.audit_window_s,
     )
-    lock = LeaderLock(settings.redis_url, f"{os.uname().nodename}-{os.getpid()}-{secrets.token_hex(4)}")
-    loops: Sequence[Loop] = (reconciler, sweeper, breaker)
-    workers: Sequence[Worker] = (consumer, auditor)
+    loops: Sequence[Loop] = (reconciler, sweeper, breaker, pacemaker.pacing)
+    workers: Sequence[Worker] = (consumer, auditor, pacemaker.watch, pacemaker.sender)
     stop = threading.Event()
 
     def follow(published: Catalog) -> None:
         ledger.follow(Accounts(published, settings.budget_headroom))
         counts.counted = CountedEntities(published)
         breaker.follow(published)
+        in_force[0] = published
 
     def close() -> None:
         stop.set()
         watching.join()
+        pacemaker.close()
         for part in (consumer, auditor, counts, ledger, control, catalogs, lock):
             part.close()
 

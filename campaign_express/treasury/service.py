@@ -56,6 +56,9 @@ class Treasury:
         self._threads = ThreadPoolExecutor(max(len(loops), 1), "treasury")
         self._loops, self._workers = loops, workers
         self._healths = healths
+        parts: list[Loop | Worker] = [*loops, *workers]
+        for part in parts:
+            healths.setdefault(part.name, Health())
         self._close = close
         self._stop = asyncio.Event()
         self._running: asyncio.Task[None] | None = None
@@ -73,9 +76,6 @@ class Treasury:
             await asyncio.to_thread(self._threads.shutdown)
             await asyncio.to_thread(self._close)
 
-    def health(self, name: str) -> Health:
-        return self._healths.setdefault(name, Health())
-
     def status(self) -> dict[str, Any]:
         """For an operator: whether it leads, how each part fares, and what there is to worry about."""
         parts: list[Loop | Worker] = [*self._loops, *self._workers]
@@ -92,7 +92,7 @@ class Treasury:
                     "problem": health.problem,
                 }
                 for part in parts
-                for health in (self.health(part.name),)
+                for health in (self._healths[part.name],)
             },
         }
 
@@ -120,10 +120,10 @@ class Treasury:
         over = asyncio.Event()
         tasks = [
             *(
-                repeat(loop, self.health(loop.name), over, lambda: self.lock.held, self._threads)
+                repeat(loop, self._healths[loop.name], over, lambda: self.lock.held, self._threads)
                 for loop in self._loops
             ),
-            *(keep(worker, self.health(worker.name), over) for worker in self._workers),
+            *(keep(worker, self._healths[worker.name], over) for worker in self._workers),
         ]
         running = [asyncio.ensure_future(task) for task in tasks]
         try:

@@ -53,12 +53,24 @@ def test_the_file_that_ships_is_what_the_application_accepts(monkeypatch: pytest
     assert raw["http_options"]["port"] == Settings().serve_port
 
 
+def test_a_treasury_runs_beside_the_cell() -> None:
+    treasury = bound(bound(builder.app({"agents_per_cell": 1})).init_kwargs["treasury"])
+    assert treasury.name == "Treasury"
+    assert treasury._deployment_config.num_replicas == 1
+    assert treasury.init_kwargs == {"start_embedded": True}
+    both = Settings(redis_url="redis://127.0.0.1:1/0", nats_url="nats://127.0.0.1:1")
+    assert "treasury" in bound(builder.build(both)).init_kwargs
+    assert bound(builder.build(both, treasury=False)).init_kwargs == {}
+    assert bound(builder.build(Settings())).init_kwargs == {}  # it needs both
+
+
 def test_secrets_are_not_in_what_serve_keeps(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CAMPAIGN_EXPRESS_OPERATOR_TOKEN", "s3cret")
     monkeypatch.setenv("CAMPAIGN_EXPRESS_REDIS_URL", "rediss://:pa55word@cache.example:6380/0")
     monkeypatch.setenv("CAMPAIGN_EXPRESS_NATS_URL", "nats://bus.example:4222")
     deployment = bound(builder.app({"agents_per_cell": 1}))
     (kept,) = deployment.init_args
+    assert bound(deployment.init_kwargs["treasury"]).init_args == (kept,)
     assert kept["nats_url"] == "nats://bus.example:4222"
     assert Path(kept["data_dir"]).is_absolute()
     assert "s3cret" not in repr(kept)
