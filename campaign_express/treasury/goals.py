@@ -29,8 +29,8 @@ def goals_of_today(
     goals: dict[str, float] = {}
     wanted: dict[str, float] = defaultdict(float)
     for campaign in catalog.campaigns:
-        account = accounts.campaigns[campaign.id]
-        if campaign.status is not Status.ACTIVE or not account.limited:
+        account = accounts.campaigns.get(campaign.id)  # None: the ledger has another catalogue already
+        if account is None or campaign.status is not Status.ACTIVE or not account.limited:
             continue
         total, daily, _ = account.limits.grantable
         goal = float("inf") if daily is None else float(daily)

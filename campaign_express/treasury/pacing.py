@@ -153,7 +153,7 @@ class PacingLoop:
         if self._loaded_for != epoch:
             self._load()
             self._loaded_for = epoch
-        catalog, wall_ms = self._catalog(), self._clock.now_ms()
+        catalog, accounts, wall_ms = self._catalog(), self._ledger.accounts, self._clock.now_ms()
         of_campaigns, of_accounts = self._ledger.spent_of_all(wall_ms)
         supply, switches = self._counts.read(), self._control.switches()
         self._learn(supply, wall_ms)
@@ -161,14 +161,14 @@ class PacingLoop:
             self._plans.clear()
             self._shares.clear()
             self._planned = catalog
-        goals = goals_of_today(catalog, self._ledger.accounts, of_campaigns, lambda one: self._share(one, wall_ms))
+        goals = goals_of_today(catalog, accounts, of_campaigns, lambda one: self._share(one, wall_ms))
         paces: dict[str, Pace] = {}
         progress: dict[str, Progress] = {}
         for campaign in catalog.campaigns:
             if campaign.id not in goals or campaign.pacing is not Pacing.EVEN:
                 continue
             spent = of_campaigns.get(campaign.id, Spent())
-            account = self._ledger.accounts.campaigns[campaign.id]
+            account = accounts.campaigns[campaign.id]
             runs = runs_at(campaign, wall_ms) and not _stopped(campaign, switches)
             able = runs and _has_money(account, spent, of_accounts.get(campaign.advertiser, Spent()))
             requests = supply.of(campaign.exchanges)

@@ -159,6 +159,12 @@ def test_only_even_campaigns_are_paced() -> None:
     assert (paces.at_ms, epoch) == (START_MS, 7)
 
 
+def test_a_ledger_with_another_catalogue_is_no_fault() -> None:
+    """A campaign was taken out: the ledger hears of it a moment before pacing does."""
+    made = catalog(daily("stays"), daily("goes"))
+    assert set(goals_of_today(made, Accounts(catalog(daily("stays"))), {}, lambda one: 1.0)) == {"stays"}
+
+
 def test_spending_follows_the_curve_that_was_taught() -> None:
     place = Place(catalog(daily()))
     teach(place, DIURNAL)
