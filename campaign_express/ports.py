@@ -5,7 +5,7 @@ All of these are called before or after `pipeline.decide`, or are pure look-ups 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple, Protocol
@@ -156,8 +156,8 @@ class Kept(StrEnum):
 class EventSink(Protocol):
     """Where money events go."""
 
-    async def publish(self, event: MoneyEvent) -> Kept:
-        """Returns when the event is durable. Raises Unavailable when it can be made so nowhere."""
+    def publish(self, event: MoneyEvent) -> Awaitable[Kept]:
+        """Ends when the event is durable. Raises Unavailable, when awaited, where it can be made so nowhere."""
         ...
 
 

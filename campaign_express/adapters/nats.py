@@ -17,6 +17,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
@@ -72,11 +73,14 @@ class _Letter(Struct, frozen=True, array_like=True):
     payload: bytes
 
 
-class _Flight(Struct, frozen=True, gc=False):
+class _Flight(Struct, frozen=True):
     until: float  # of the loop's clock
-    landed: asyncio.Future[Kept | None]  # None: not acknowledged
+    landed: asyncio.Future[Kept]
+    letter: _Letter
+    spools: bool  # when it is not acknowledged; else it comes from there
 
 
+_MESSAGE_ID = Header.MSG_ID.value  # as an enum's member it would be looked up twice a message
 _read_ack = msgspec.json.Decoder(_Ack).decode
 _write_letter = msgspec.msgpack.Encoder().encode
 _read_letter = msgspec.msgpack.Decoder(_Letter).decode
@@ -152,6 +156,9 @@ class JetStreamSink:
         self._client: Client | None = None
         self._inbox = ""
         self._flights: dict[str, _Flight] = {}  # by the last part of the reply subject, oldest first
+        self._outbox: deque[str] = deque()  # of those, what the client has not got yet
+        self._sending: asyncio.Task[None] | None = None
+        self._spooling: set[asyncio.Task[None]] = set()
         self._number = 0
         self._acked_at = 0.0  # of the loop's clock
         self._watching = False  # a timer waits for the oldest flight
@@ -173,23 +180,13 @@ class JetStreamSink:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._tended.wait(), CONNECT_S)
 
-    async def publish(self, event: MoneyEvent) -> Kept:
-        """See `ports.EventSink`."""
-        payload = encode_event(event)
-        topic = subject(event)
+    def publish(self, event: MoneyEvent) -> asyncio.Future[Kept]:
+        """See `ports.EventSink`. A future and no coroutine: a task for each event would cost more than sending it."""
+        letter = _Letter(subject(event), event.id, encode_event(event))
+        loop = asyncio.get_running_loop()
         if self.up and self._client is not None:
-            try:
-                kept = await self._send(topic, event.id, payload, self._patience_s)
-            except nats.errors.Error:
-                kept = None
-            if kept is not None:
-                return kept
-            if asyncio.get_running_loop().time() - self._acked_at > self._patience_s:
-                self._distrust()  # else it is only slow, and this one alone takes the other way
-        await self.spool.append(_write_letter(_Letter(topic, event.id, payload)))
-        self.spooled += 1
-        self._wake.set()
-        return Kept.SPOOLED
+            return self._take_off(loop, letter, self._patience_s, True)
+        return self._spool(letter, loop.create_future())
 
     async def close(self) -> None:
         """End when what is under way has landed; what is in the spool stays there for the next process."""
@@ -203,32 +200,71 @@ class JetStreamSink:
             if self._client is not None and not self.spool.empty:
                 await asyncio.wait_for(self._drain(), CLOSE_S)
         await self._disconnect()
+        if self._spooling:
+            await asyncio.wait(self._spooling)
         await self.spool.close()
 
     # Sending
 
-    async def _send(self, topic: str, event_id: str, payload: bytes, patience_s: float) -> Kept | None:
-        """Publish; None when there is no acknowledgement in time. Raises nats.errors.Error."""
-        loop = asyncio.get_running_loop()
-        landed = await self._take_off(loop, topic, event_id, payload, patience_s)
-        return await landed
-
-    async def _take_off(
-        self, loop: asyncio.AbstractEventLoop, topic: str, event_id: str, payload: bytes, patience_s: float
-    ) -> asyncio.Future[Kept | None]:
-        assert self._client is not None
+    def _take_off(
+        self, loop: asyncio.AbstractEventLoop, letter: _Letter, patience_s: float, spools: bool
+    ) -> asyncio.Future[Kept]:
+        """Publish. What is not acknowledged in time is appended to the spool, unless it lies there anyway: SPOOLED."""
         self._number += 1
         token = str(self._number)
-        landed: asyncio.Future[Kept | None] = loop.create_future()
-        self._flights[token] = _Flight(loop.time() + patience_s, landed)
+        landed: asyncio.Future[Kept] = loop.create_future()
+        self._flights[token] = _Flight(loop.time() + patience_s, landed, letter, spools)
         if not self._watching:
             self._watch(loop)
-        try:
-            await self._client.publish(topic, payload, f"{self._inbox}.{token}", {Header.MSG_ID: event_id})
-        except BaseException:
-            self._flights.pop(token, None)
-            raise
+        self._outbox.append(token)
+        if self._sending is None:
+            self._sending = loop.create_task(self._send())
         return landed
+
+    async def _send(self) -> None:
+        """Give the client all that was published since the loop's last turn."""
+        while self._outbox:
+            token = self._outbox.popleft()
+            flight = self._flights.get(token)
+            if flight is None or self._client is None:
+                continue  # lost with the connection
+            letter = flight.letter
+            try:
+                reply = f"{self._inbox}.{token}"
+                await self._client.publish(letter.subject, letter.payload, reply, {_MESSAGE_ID: letter.id})
+            except Exception:  # it is closing, or worse: what it does not take goes to the spool
+                self._flights.pop(token, None)
+                self._lose(flight)
+        self._sending = None
+
+    def _lose(self, flight: _Flight) -> None:
+        """No acknowledgement has come, and none is waited for any more."""
+        if flight.landed.done():
+            return
+        if not flight.spools:
+            flight.landed.set_result(Kept.SPOOLED)
+            return
+        if asyncio.get_running_loop().time() - self._acked_at > self._patience_s:
+            self._distrust()  # else it is only slow, and this one alone takes the other way
+        self._spool(flight.letter, flight.landed)
+
+    def _spool(self, letter: _Letter, landed: asyncio.Future[Kept]) -> asyncio.Future[Kept]:
+        task = asyncio.get_running_loop().create_task(self._append(letter, landed))
+        self._spooling.add(task)
+        task.add_done_callback(self._spooling.discard)
+        return landed
+
+    async def _append(self, letter: _Letter, landed: asyncio.Future[Kept]) -> None:
+        try:
+            await self.spool.append(_write_letter(letter))
+        except Exception as error:
+            if not landed.done():
+                landed.set_exception(error)
+        else:
+            self.spooled += 1
+            self._wake.set()
+            if not landed.done():
+                landed.set_result(Kept.SPOOLED)
 
     async def _on_ack(self, message: Msg) -> None:
         flight = self._flights.pop(message.subject.rpartition(".")[2], None)
@@ -237,11 +273,11 @@ class JetStreamSink:
         try:
             ack = _read_ack(message.data)
         except msgspec.DecodeError:  # an empty message with status 503: nobody has the stream
-            flight.landed.set_result(None)
+            self._lose(flight)
             return
         if not ack.stream or ack.error:
             log.error("JetStream refuses an event", extra={"error": bytes(ack.error).decode(errors="replace")})
-            flight.landed.set_result(None)
+            self._lose(flight)
         else:
             self._acked_at = asyncio.get_running_loop().time()
             flight.landed.set_result(Kept.DUPLICATE if ack.duplicate else Kept.PUBLISHED)
@@ -260,7 +296,7 @@ class JetStreamSink:
                 del self._flights[token]
             elif flight.until <= now and last_call:
                 del self._flights[token]
-                flight.landed.set_result(None)
+                self._lose(flight)
             elif soonest is None or flight.until < soonest:
                 soonest = flight.until
         if soonest is None:
@@ -334,8 +370,7 @@ class JetStreamSink:
         self._distrust()
         flights, self._flights = self._flights, {}
         for flight in flights.values():
-            if not flight.landed.done():
-                flight.landed.set_result(None)
+            self._lose(flight)
         if client is not None:
             await _close(client)
 
@@ -350,11 +385,11 @@ class JetStreamSink:
         for raw in letters:
             if self._client is None:
                 raise Unavailable("the connection was lost")
-            letter = _read_letter(raw)
-            landings.append(await self._take_off(loop, letter.subject, letter.id, letter.payload, ACK_S))
+            landings.append(self._take_off(loop, _read_letter(raw), ACK_S, False))
         kept = await asyncio.gather(*landings)
-        self.drained += len(kept) - kept.count(None)
-        if None in kept:
+        lost = kept.count(Kept.SPOOLED)
+        self.drained += len(kept) - lost
+        if lost:
             raise Unavailable("JetStream does not acknowledge what the spool holds")
 
 

@@ -92,9 +92,10 @@ class RedisTouches:
     async def close(self) -> None:
         """Write what is queued, for a little while."""
         self._closing = True
-        if self._writer is not None:
-            await asyncio.wait([self._writer], timeout=CLOSE_S)
-            self._writer.cancel()
+        writer = self._writer  # it ends by forgetting itself
+        if writer is not None:
+            await asyncio.wait([writer], timeout=CLOSE_S)
+            writer.cancel()
         if self._client is not None:
             await self._client.aclose()
 

@@ -14,11 +14,14 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from campaign_express.frames import ACCEPT_GZIP, BODY_GZIP, JSON, Ask
 from campaign_express.gateway.batching import AgentPool
 from campaign_express.gateway.meters import Meters
+
+if TYPE_CHECKING:
+    from campaign_express.gateway.replies import Reply
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
@@ -65,8 +68,24 @@ class Readiness(Protocol):
         ...
 
 
+class ReplyWaiter(Protocol):
+    """Who waits for the reply to a notice: a future of it, or a `protocol.NoticeCycle`."""
+
+    def done(self) -> bool:
+        """Nobody waits any more."""
+        ...
+
+    def set_result(self, result: Reply, /) -> None: ...
+
+    def set_exception(self, exception: BaseException, /) -> None: ...
+
+
 class Notices(Protocol):
     """What answers all paths of notices; see `notices.NoticeDesk`."""
+
+    def submit_to(self, waiter: ReplyWaiter, path: str, query: bytes) -> None:
+        """Have a GET of one of `KINDS` answered; never raises, may answer at once."""
+        ...
 
     async def handle(self, scope: Scope, receive: Receive, send: Send, close: bool = False) -> bool:
         """False where the path is none of its own; then nothing was sent."""

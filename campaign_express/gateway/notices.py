@@ -14,6 +14,7 @@ repetition changes nothing and is counted.
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import time
 from collections.abc import Awaitable, Callable
@@ -24,9 +25,18 @@ from campaign_express.errors import CampaignExpressError, InvalidRequest, Unavai
 from campaign_express.events import MoneyEvent, bid_key, event_id
 from campaign_express.gateway.clearing import PriceReader
 from campaign_express.gateway.conversions import Conversions, touch_of
-from campaign_express.gateway.http import Receive, Scope, Send
+from campaign_express.gateway.http import Receive, ReplyWaiter, Scope, Send
 from campaign_express.gateway.meters import Meters
-from campaign_express.gateway.replies import DONE, Reply, json_reply, pixel, redirect, refusal, wrong_method
+from campaign_express.gateway.replies import (
+    DONE,
+    PIXEL_REPLY,
+    Reply,
+    json_reply,
+    pixel,
+    redirect,
+    refusal,
+    wrong_method,
+)
 from campaign_express.gateway.sync import UserSync, own_id
 from campaign_express.openrtb.notices import KINDS, Notice, NoticeSigner
 from campaign_express.ports import EventSink, Kept, TouchStore
@@ -38,7 +48,6 @@ MAX_PARAMETERS = 64
 MAX_MACRO = 256  # characters of a macro's value that are kept
 
 _OUR_IDS = frozenset({"auction_id", "bid_id", "imp_id", "ad_id"})  # macros that repeat what is signed
-_PIXEL = pixel()
 
 
 class NoticeDesk:
@@ -66,7 +75,7 @@ class NoticeDesk:
         self._clock = clock
         self._meters = meters
         self._url_life_ms = url_life_s * 1000
-        self._background: set[asyncio.Task[Kept]] = set()
+        self._publishing: set[asyncio.Future[Kept]] = set()
         self._others: dict[str, tuple[tuple[str, ...], Callable[[Scope, Receive], Awaitable[Reply]]]] = {
             "/v1/conversion": (("GET", "POST"), self._conversion),
             "/v1/sync": (("GET",), self._user_sync),
@@ -75,10 +84,11 @@ class NoticeDesk:
     async def handle(self, scope: Scope, receive: Receive, send: Send, close: bool = False) -> bool:
         """Answer an ASGI request; False where its path is none of ours. `close`: the connection is to end with it."""
         path: str = scope["path"]
-        kind = KINDS.get(path)
-        if kind is not None:
+        if path in KINDS:
             if scope["method"] == "GET":
-                reply = await self._notice(kind, path, scope["query_string"])
+                waiter: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+                self.submit_to(waiter, path, scope["query_string"])
+                reply = await waiter
             else:
                 reply = self._wrong_method(b"GET")
         elif path in self._others:
@@ -93,9 +103,9 @@ class NoticeDesk:
         return True
 
     async def close(self) -> None:
-        """Returns when what clicks left to be published is."""
-        if self._background:
-            await asyncio.wait(self._background)
+        """Returns when what notices left to be published is."""
+        if self._publishing:
+            await asyncio.wait(self._publishing)
 
     def _wrong_method(self, allowed: bytes) -> Reply:
         self._meters.refuse(405)
@@ -106,7 +116,22 @@ class NoticeDesk:
 
     # Notices
 
-    async def _notice(self, kind: str, path: str, query: bytes) -> Reply:
+    def submit_to(self, waiter: ReplyWaiter, path: str, query: bytes) -> None:
+        """Have `waiter` told the reply to a GET of one of `KINDS`, maybe at once.
+
+        Callbacks, not a task: a notice is most of what a cell gets beside bids.
+        """
+        try:
+            reply = self._take(waiter, path, query)
+        except Exception as error:
+            waiter.set_exception(error)
+            return
+        if reply is not None:
+            waiter.set_result(reply)
+
+    def _take(self, waiter: ReplyWaiter, path: str, query: bytes) -> Reply | None:
+        """The reply, where it need not wait for an event."""
+        kind = KINDS[path]
         try:
             notice = self._signer.verify(path, query.decode("latin-1"))
         except InvalidRequest as error:
@@ -120,13 +145,13 @@ class NoticeDesk:
             return refusal(InvalidRequest("the notice has expired", "$.query.t", "notice-expired", 410))
         event = self._event(notice, now_ms)
         if kind == "click":
-            await self._settle_click(event)
-            return _landing(notice)
-        try:
-            await self._settle(event)
-        except Unavailable as error:
-            return refusal(error)
-        return _PIXEL if kind == "impression" else DONE
+            reply = _landing(notice, event.bid_key)
+            # The visitor does not wait for more than CLICK_S, nor hears of our failures.
+            timer = asyncio.get_running_loop().call_later(CLICK_S, _answer, waiter, reply)
+            self._publish(event, waiter, reply, timer)
+        else:
+            self._publish(event, waiter, PIXEL_REPLY if kind == "impression" else DONE)
+        return None
 
     def _event(self, notice: Notice, now_ms: int) -> MoneyEvent:
         key = bid_key(notice.exchange, notice.auction, notice.imp, notice.bid)
@@ -157,31 +182,47 @@ class NoticeDesk:
             quarantined=cost.quarantined,
         )
 
-    async def _settle(self, event: MoneyEvent) -> Kept:
-        """Publish, count, and remember what a conversion may be due to. Raises Unavailable."""
+    def _publish(
+        self, event: MoneyEvent, waiter: ReplyWaiter, reply: Reply, timer: asyncio.TimerHandle | None = None
+    ) -> None:
+        """Have `waiter` told `reply` when the event is durable, or a refusal. `timer` tells a click's before that."""
         started = time.monotonic_ns()
-        try:
-            kept = await self._sink.publish(event)
-        except Unavailable:
+        publishing = asyncio.ensure_future(self._sink.publish(event))
+        self._publishing.add(publishing)
+        publishing.add_done_callback(functools.partial(self._published, event, started, waiter, reply, timer))
+
+    def _published(
+        self,
+        event: MoneyEvent,
+        started: int,
+        waiter: ReplyWaiter,
+        reply: Reply,
+        timer: asyncio.TimerHandle | None,
+        publishing: asyncio.Future[Kept],
+    ) -> None:
+        self._publishing.discard(publishing)
+        if timer is not None:
+            timer.cancel()
+        error = asyncio.CancelledError() if publishing.cancelled() else publishing.exception()
+        if error is None:
+            self._note(event, publishing.result(), started)
+        elif isinstance(error, Unavailable):
             self._count(event.kind, "unavailable")
-            raise
-        self._count(event.kind, kept)
-        self._meters.counters.publish_time.observe(time.monotonic_ns() - started)
+            if timer is None:
+                reply = refusal(error)
+        elif timer is None:
+            if not waiter.done():
+                waiter.set_exception(error)
+            return
+        _answer(waiter, reply)
+
+    def _note(self, event: MoneyEvent, kept: Kept, started: int) -> None:
+        """Count, and remember what a conversion may be due to."""
+        counters = self._meters.counters
+        counters.count_notice(event.kind, kept)
+        counters.publish_time.observe(time.monotonic_ns() - started)
         if kept is not Kept.DUPLICATE and (event.kind == "click" or (event.kind == "impression" and event.user)):
             self._touches.record(touch_of(event))
-        return kept
-
-    async def _settle_click(self, event: MoneyEvent) -> None:
-        """As `_settle`, but the visitor does not wait for more than CLICK_S, nor hears of our failures."""
-        task = asyncio.get_running_loop().create_task(self._settle(event))
-        self._background.add(task)
-        task.add_done_callback(self._forget)
-        await asyncio.wait((task,), timeout=CLICK_S)
-
-    def _forget(self, task: asyncio.Task[Kept]) -> None:
-        self._background.discard(task)
-        if not task.cancelled():
-            task.exception()  # counted; asyncio would print what nobody looked at
 
     # Postbacks and syncs
 
@@ -202,16 +243,17 @@ class NoticeDesk:
         except Unavailable as error:
             self._count("conversion", "unavailable")
             return refusal(error)
-        try:
-            await self._settle(event)
-        except Unavailable as error:
-            return refusal(error)
-        if not event.campaign:
-            self._count("conversion", "unattributed")
         if headers.get(b"accept", b"").startswith(b"image/"):
-            return _PIXEL
-        said = {"attributed": bool(event.campaign), "event": event.id}
-        return json_reply(200, json.dumps(said).encode())
+            reply = PIXEL_REPLY
+        else:
+            said = {"attributed": bool(event.campaign), "event": event.id}
+            reply = json_reply(200, json.dumps(said).encode())
+        waiter: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        self._publish(event, waiter, reply)
+        reply = await waiter
+        if reply.status == 200 and not event.campaign:
+            self._count("conversion", "unattributed")
+        return reply
 
     async def _user_sync(self, scope: Scope, receive: Receive) -> Reply:
         headers = dict(scope["headers"])
@@ -226,8 +268,13 @@ class NoticeDesk:
         return redirect(header_url(synced.location), extra) if synced.location else pixel(extra)
 
 
-def _landing(notice: Notice) -> Reply:
-    key = bid_key(notice.exchange, notice.auction, notice.imp, notice.bid)
+def _answer(waiter: ReplyWaiter, reply: Reply) -> None:
+    if not waiter.done():
+        waiter.set_result(reply)
+
+
+def _landing(notice: Notice, key: str = "") -> Reply:
+    key = key or bid_key(notice.exchange, notice.auction, notice.imp, notice.bid)
     return redirect(header_url(notice.landing.replace(CLICK_ID, key)))
 
 

@@ -1,22 +1,33 @@
-"""uvicorn's HTTP protocol with a short way for bids: from the connection to the queue, from the answer to the socket.
+"""uvicorn's HTTP protocol with a short way for bids and notices: from the connection to whoever answers, and back.
 
-An ASGI call costs a task, a future, an event, a request object and a dozen header checks, about two thirds of a
-gateway's work for a bid. A plain bid request needs none of them: POST /v1/bid[/{exchange}] with a Content-Length
-within the limit, nothing before it on the connection that is not answered yet, and nobody slow to read. All else
-(chunks, pipelining, Expect, refusals, probes) goes the usual way, through uvicorn and `http.ExchangeApp`. Both ways
-answer the same; tests ask both.
+An ASGI call costs a task, a future, an event, a request object and a dozen header checks: about two thirds of a
+gateway's work for a bid, and a third of that for a notice. A plain request needs none of them:
+
+    POST /v1/bid[/{exchange}]   with a Content-Length within the limit
+    GET  /v1/win, /v1/imp, ...  a notice, without a body
+
+of HTTP/1.1, with nothing before it on the connection that is not answered yet, and nobody slow to read. All else
+(chunks, pipelining, Expect, refusals, probes, postbacks) goes the usual way, through uvicorn and `http.ExchangeApp`.
+Both ways answer the same; tests ask both.
 """
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import Any, cast
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from campaign_express.frames import JSON, Answer, Ask
-from campaign_express.gateway.http import BID_PREFIX, ExchangeApp, Refusal, body_flags
+from campaign_express.gateway.http import BID_PREFIX, CLOSE, ExchangeApp, Notices, Refusal, body_flags
+from campaign_express.gateway.replies import Reply
+from campaign_express.openrtb.notices import KINDS
 
+log = logging.getLogger(__name__)
+
+_NOTICES = {path.encode(): path for path in KINDS}
+_BODY_NAMES = frozenset({b"content-length", b"transfer-encoding"})  # headers of a request that has a body
 _PATH = BID_PREFIX[:-1].encode()
 _PREFIX = BID_PREFIX.encode()
 _STATUS = {
@@ -30,6 +41,10 @@ _FAILED = b"HTTP/1.1 500 Internal Server Error\r\n"
 _BODY_HEAD = b"content-type: application/json\r\nx-openrtb-version: 2.6\r\n"
 _GZIP = b"content-encoding: gzip\r\n"
 _CLOSE = b"connection: close\r\n"
+# A fault of ours, as uvicorn answers it.
+_FAULT = Reply(
+    500, [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"21"), CLOSE], b"Internal Server Error"
+)
 
 
 class _NoEvent:
@@ -41,15 +56,12 @@ class _NoEvent:
 _NO_EVENT = _NoEvent()
 
 
-class BidCycle:
-    """One bid request on its short way. To uvicorn's protocol it is a request cycle, to the queue it is a future."""
+class ShortCycle:
+    """One request on its short way. To uvicorn's protocol it is a request cycle, to whoever answers a future."""
 
     __slots__ = (
-        "arrival_ns",
         "body",
         "disconnected",
-        "exchange",
-        "flags",
         "keep_alive",
         "message_event",
         "more_body",
@@ -57,13 +69,10 @@ class BidCycle:
         "response_complete",
     )
 
-    def __init__(self, protocol: BidProtocol, exchange: str, flags: int, keep_alive: bool) -> None:
-        self.arrival_ns = time.monotonic_ns()
+    def __init__(self, protocol: BidProtocol) -> None:
         self.body = b""
         self.disconnected = False
-        self.exchange = exchange
-        self.flags = flags
-        self.keep_alive = keep_alive
+        self.keep_alive = protocol.parser.should_keep_alive()
         self.message_event = _NO_EVENT
         self.more_body = True
         self.protocol = protocol
@@ -73,8 +82,50 @@ class BidCycle:
         """Nobody waits for the answer any more."""
         return self.disconnected or self.response_complete
 
+    def begin(self, app: ExchangeApp) -> None:
+        """The request is there, whole: have it answered."""
+        raise NotImplementedError
+
+
+class BidCycle(ShortCycle):
+    """A bid request; answered with an `Answer`."""
+
+    __slots__ = ("arrival_ns", "exchange", "flags")
+
+    def __init__(self, protocol: BidProtocol, exchange: str, flags: int) -> None:
+        super().__init__(protocol)
+        self.arrival_ns = time.monotonic_ns()
+        self.exchange = exchange
+        self.flags = flags
+
+    def begin(self, app: ExchangeApp) -> None:
+        app.counters.http_requests += 1
+        app.pool.submit_to(self, Ask(self.exchange, self.arrival_ns, self.body, JSON, self.flags))
+
     def set_result(self, answer: Answer) -> None:
         self.protocol.reply(self, answer)
+
+
+class NoticeCycle(ShortCycle):
+    """A notice; answered with a `Reply`, or with status 500 after a fault of ours."""
+
+    __slots__ = ("desk", "path", "query")
+
+    def __init__(self, protocol: BidProtocol, desk: Notices, path: str, query: bytes) -> None:
+        super().__init__(protocol)
+        self.desk = desk
+        self.path = path
+        self.query = query
+
+    def begin(self, app: ExchangeApp) -> None:
+        self.desk.submit_to(self, self.path, self.query)
+
+    def set_result(self, reply: Reply) -> None:
+        self.protocol.reply_notice(self, reply)
+
+    def set_exception(self, error: BaseException) -> None:
+        log.error("a fault while answering a notice", exc_info=error)
+        self.protocol.reply_notice(self, _FAULT)
 
 
 class BidProtocol(HttpToolsProtocol):
@@ -84,7 +135,7 @@ class BidProtocol(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self._exchange_app = cast(ExchangeApp, self.app)
         self._requests = 0
-        self._bid: BidCycle | None = None  # the request being read, when it goes the short way
+        self._short: ShortCycle | None = None  # the request being read, when it goes the short way
         self._date: list[tuple[bytes, bytes]] | None = None  # uvicorn's default headers, a new list every second
         self._date_head = b""
 
@@ -92,26 +143,20 @@ class BidProtocol(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         self._requests += 1
-        self._bid = None
+        self._short = None
         self.url = b""
         self.headers = []
         self.expect_100_continue = False
 
     def on_headers_complete(self) -> None:
-        exchange = self._plain_bid()
-        if exchange is not None:
-            app = self._exchange_app
-            headers = dict(self.headers)
-            length = headers.get(b"content-length")
-            if length is not None and int(length) <= app.max_body and b"transfer-encoding" not in headers:
-                try:
-                    flags = body_flags(headers)
-                except Refusal:
-                    pass
-                else:
-                    self._bid = BidCycle(self, exchange, flags, self.parser.should_keep_alive())
-                    self.cycle = cast(RequestResponseCycle, self._bid)
-                    return
+        method = self.parser.get_method()
+        if method == b"POST":
+            self._short = self._bid()
+        elif method == b"GET":
+            self._short = self._notice()
+        if self._short is not None:
+            self.cycle = cast(RequestResponseCycle, self._short)
+            return
         url, headers_read, expect = self.url, self.headers, self.expect_100_continue
         super().on_message_begin()
         self.url, self.expect_100_continue = url, expect
@@ -119,10 +164,10 @@ class BidProtocol(HttpToolsProtocol):
         self.scope["campaign_express.answers"] = self._requests  # type: ignore[typeddict-unknown-key]
         super().on_headers_complete()
 
-    def _plain_bid(self) -> str | None:
-        """The exchange that the path names, when the request may go the short way."""
+    def _bid(self) -> BidCycle | None:
+        """The request as a bid request that may go the short way."""
         url = self.url
-        if not url.startswith(_PATH) or self.parser.get_method() != b"POST":
+        if not url.startswith(_PATH):
             return None
         if len(url) == len(_PATH):
             exchange = ""
@@ -130,29 +175,51 @@ class BidProtocol(HttpToolsProtocol):
             exchange = url[len(_PREFIX) :].decode()
         else:
             return None
+        if not self._is_plain():
+            return None
+        headers = dict(self.headers)
+        length = headers.get(b"content-length")
+        if length is None or int(length) > self._exchange_app.max_body or b"transfer-encoding" in headers:
+            return None
+        try:
+            flags = body_flags(headers)
+        except Refusal:
+            return None
+        return BidCycle(self, exchange, flags)
+
+    def _notice(self) -> NoticeCycle | None:
+        """Likewise, as a notice. (A fragment has no business in a request; uvicorn drops it.)"""
+        raw_path, _, query = self.url.partition(b"?")
+        path = _NOTICES.get(raw_path)
+        desk = self._exchange_app.notices
+        if path is None or desk is None or b"#" in query or not self._is_plain():
+            return None
+        for name, _ in self.headers:
+            if name in _BODY_NAMES:
+                return None
+        return NoticeCycle(self, desk, path, query)
+
+    def _is_plain(self) -> bool:
+        """Whether nothing about the connection or the protocol wants the usual way."""
         busy = self.cycle is not None and not self.cycle.response_complete
         if busy or self.pipeline or self.expect_100_continue or self.flow.write_paused:
-            return None
-        if self.parser.should_upgrade() or self.parser.get_http_version() != "1.1":
-            return None
-        return exchange
+            return False
+        return self.parser.get_http_version() == "1.1" and not self.parser.should_upgrade()
 
     def on_body(self, body: bytes) -> None:
-        if self._bid is None:
+        if self._short is None:
             super().on_body(body)
         else:
-            self._bid.body += body  # nearly always one piece: adding to nothing copies nothing
+            self._short.body += body  # nearly always one piece: adding to nothing copies nothing
 
     def on_message_complete(self) -> None:
-        bid = self._bid
-        if bid is None:
+        short = self._short
+        if short is None:
             super().on_message_complete()
             return
-        self._bid = None
-        bid.more_body = False
-        app = self._exchange_app
-        app.counters.http_requests += 1
-        app.pool.submit_to(bid, Ask(bid.exchange, bid.arrival_ns, bid.body, JSON, bid.flags))
+        self._short = None
+        short.more_body = False
+        short.begin(self._exchange_app)
 
     # Writing
 
@@ -160,13 +227,8 @@ class BidProtocol(HttpToolsProtocol):
         """Write the answer and make the connection ready for its next request."""
         if self.transport.is_closing():
             return
-        app = self._exchange_app
-        bid.response_complete = True
-        close = not bid.keep_alive or app.draining or app.is_last(self._requests)
-        if self.server_state.default_headers is not self._date:
-            self._date = self.server_state.default_headers
-            self._date_head = b"".join([b"%s: %s\r\n" % header for header in self._date])
-        head = self._date_head
+        close = self._closes_with(bid)
+        head = self._default_head()
         if close:
             head += _CLOSE
         if answer.status == 204:
@@ -179,7 +241,32 @@ class BidProtocol(HttpToolsProtocol):
                 b"%s%s%scontent-length: %d\r\n\r\n%s"
                 % (_STATUS.get(answer.status, _FAILED), head, _BODY_HEAD, len(body), body)
             )
+        self._end(bid, close)
+        self._exchange_app.counters.latency.observe(time.monotonic_ns() - bid.arrival_ns)
+
+    def reply_notice(self, notice: NoticeCycle, reply: Reply) -> None:
+        """As `reply`."""
+        if self.transport.is_closing():
+            return
+        close = self._closes_with(notice) or reply is _FAULT
+        head = self._default_head() + reply.head
+        if close and reply is not _FAULT:
+            head += _CLOSE
+        self.transport.write(b"%s%s\r\n%s" % (STATUS_LINE[reply.status], head, reply.body))
+        self._end(notice, close)
+
+    def _closes_with(self, cycle: ShortCycle) -> bool:
+        app = self._exchange_app
+        return not cycle.keep_alive or app.draining or app.is_last(self._requests)
+
+    def _default_head(self) -> bytes:
+        if self.server_state.default_headers is not self._date:
+            self._date = self.server_state.default_headers
+            self._date_head = b"".join([b"%s: %s\r\n" % header for header in self._date])
+        return self._date_head
+
+    def _end(self, cycle: ShortCycle, close: bool) -> None:
+        cycle.response_complete = True
         if close:
             self.transport.close()
         self.on_response_complete()
-        app.counters.latency.observe(time.monotonic_ns() - bid.arrival_ns)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from campaign_express.errors import CampaignExpressError, InvalidRequest
 from campaign_express.gateway.http import CLOSE, CONTENT_TYPE, ERRORS, Headers, Send
@@ -16,12 +15,16 @@ RETRY_AFTER = (b"retry-after", b"1")  # seconds
 PIXEL = bytes.fromhex("47494638396101000100800000000000ffffff21f90401000000002c00000000010001000002024401003b")
 
 
-class Reply(NamedTuple):
-    """A whole answer, but for whether the connection goes on."""
+class Reply:
+    """A whole answer, but for whether the connection goes on. `head`: its headers as they stand on the wire."""
 
-    status: int
-    headers: Headers
-    body: bytes = b""
+    __slots__ = ("body", "head", "headers", "status")
+
+    def __init__(self, status: int, headers: Headers, body: bytes = b"") -> None:
+        self.status = status
+        self.headers = headers
+        self.head = b"".join([b"%s: %s\r\n" % header for header in headers])
+        self.body = body
 
     async def send(self, send: Send, close: bool) -> None:
         headers = [*self.headers, CLOSE] if close else self.headers
@@ -59,3 +62,4 @@ def _length(body: bytes) -> tuple[bytes, bytes]:
 
 
 DONE = Reply(200, [NO_STORE, _length(b"")])
+PIXEL_REPLY = pixel()

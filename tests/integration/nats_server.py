@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import time
@@ -48,6 +49,7 @@ class NatsProcess:
         """It keeps its port and connections, and answers nobody."""
         assert self._process is not None
         self._process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self._process.pid, os.WSTOPPED)  # its threads stop one by one
 
     def thaw(self) -> None:
         assert self._process is not None

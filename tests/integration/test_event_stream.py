@@ -241,7 +241,7 @@ def test_events_under_way_land_before_the_end(nats_process: NatsProcess, tmp_pat
     async def test() -> None:
         sink = make_sink(nats_process.url, tmp_path / "spool")
         await sink.start()
-        sending = [asyncio.create_task(sink.publish(event(number))) for number in range(500)]
+        sending = [sink.publish(event(number)) for number in range(500)]
         await asyncio.sleep(0)
         await sink.close()
         assert set(await asyncio.gather(*sending)) <= {Kept.PUBLISHED, Kept.SPOOLED}

@@ -304,14 +304,17 @@ def test_draining_serves_what_the_kernel_had_accepted() -> None:
         await listener.start()
         idle = Client(*await asyncio.open_connection("127.0.0.1", listener.port))
         waiting = socket.socket()
+        asked = asyncio.Event()
 
         async def drain() -> None:
             waiting.connect(("127.0.0.1", listener.port))  # in the backlog: the loop does not turn before it drains
             waiting.sendall(request())
+            asked.set()
             app.draining = True
             await listener.drain(2)
 
         drained = asyncio.create_task(drain())
+        await asked.wait()
         answer = await asyncio.to_thread(waiting.recv, 4096)
         assert answer.startswith(b"HTTP/1.1 200")
         assert b"connection: close" in answer
