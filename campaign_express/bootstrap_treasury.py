@@ -20,7 +20,7 @@ from campaign_express.adapters.users_counts import UserCounts
 from campaign_express.bidding.budget import Accounts, settle_s
 from campaign_express.bidding.frequency import CountedEntities
 from campaign_express.bidding.model import Catalog
-from campaign_express.bootstrap_pacing import build_pacemaker
+from campaign_express.bootstrap_pacing import Pacemaker, build_pacemaker
 from campaign_express.clock import parse_clock
 from campaign_express.config import Settings
 from campaign_express.errors import CampaignExpressError, ConfigError
@@ -47,6 +47,7 @@ class Parts:
     reconciler: Reconciler
     auditor: Auditor
     breaker: VelocityBreaker
+    pacemaker: Pacemaker
     healths: Mapping[str, Health]
 
     def families(self) -> list[Family]:
@@ -75,6 +76,8 @@ class Parts:
                     "event-log": len(findings.different),
                 },
                 "treasury_breaker_trips": self.breaker.trips,
+                "treasury_paced_campaigns": self.pacemaker.pacing.places(),
+                "treasury_notifications": self.pacemaker.sender.outcomes,
                 "treasury_failures": {name: health.failures for name, health in self.healths.items()},
             }
         )
@@ -181,7 +184,7 @@ def build_treasury(settings: Settings, catalog: Catalog | None = None, calm_s: f
 
     treasury = Treasury(lock, loops, workers, healths, close)
     watching = catalogs.watch(follow, stop, known)
-    return Parts(treasury, ledger, consumer, sweeper, reconciler, auditor, breaker, healths)
+    return Parts(treasury, ledger, consumer, sweeper, reconciler, auditor, breaker, pacemaker, healths)
 
 
 def _current(store: CatalogStore, settings: Settings, catalog: Catalog | None) -> tuple[int, Catalog]:

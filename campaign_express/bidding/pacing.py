@@ -110,10 +110,10 @@ def _observe(course: Course, seen: Seen) -> bool:
     if not course.taken:
         course.spent, course.taken = seen.cost, 1.0 / FIRST_GUESS
     elapsed = seen.at_ms - course.at_ms
-    if not course.at_ms:
+    if not course.at_ms or elapsed < 0.0:  # a clock that was put back, or another simulation: begin to measure here
         course.at_ms, course.committed, course.requests = seen.at_ms, seen.committed, seen.requests
         return False
-    if elapsed <= 0.0:
+    if elapsed == 0.0:
         return False
     requests = max(seen.requests - course.requests, 0)
     committed = seen.committed - course.committed

@@ -33,6 +33,8 @@ METRICS = (
     _Metric("treasury_audit_comparisons", "counter", "Books that were compared with the event log."),
     _Metric("treasury_audit_findings", "gauge", "Advertisers whose books are wrong, by what is wrong.", "kind"),
     _Metric("treasury_breaker_trips", "counter", "Campaigns and accounts that the velocity breaker stopped."),
+    _Metric("treasury_paced_campaigns", "gauge", "Campaigns that are paced evenly, by where they are.", "place"),
+    _Metric("treasury_notifications", "counter", "Letters of notifications, by channel and outcome.", "outcome"),
     _Metric("treasury_failures", "counter", "Steps that failed, by part of the treasury.", "part"),
 )
 

@@ -36,6 +36,7 @@ LATE_MS = 5 * 60_000  # after its end an hour's count is taken for whole
 KEEP_HOURS = 48
 KEEP_RECORDS_MS = 8 * 24 * HOUR_MS
 PROMPT_MS = 30 * 60_000  # seen so soon after a day's beginning, its plan counts from there
+NEAR = 0.05  # share of the day's goal
 REPLAN = 0.01  # change of a goal that makes a new plan
 DELAY_MS = 30_000.0  # of notices, until some have come
 DELAY_EVENTS = 2000  # over which their delay is averaged
@@ -191,6 +192,14 @@ class PacingLoop:
                 kept.delays = min(kept.delays + 1, DELAY_EVENTS)
                 kept.delay_ms += (delay_ms - kept.delay_ms) / kept.delays
 
+    def places(self) -> dict[str, int]:
+        """How many campaigns that may run are near their curve, behind it or ahead of it."""
+        found = {"near": 0, "behind": 0, "ahead": 0}
+        for one in self.progress.values():
+            if one.runs:
+                found["behind" if one.behind > NEAR else "ahead" if one.behind < -NEAR else "near"] += 1
+        return found
+
     def close(self) -> None:
         """Save, where this process has paced until now. To be called when no step is under way."""
         if time.monotonic() - self._stepped_at < 2 * SAVE_S:
@@ -226,6 +235,7 @@ class PacingLoop:
 
     def _learn(self, supply: Supply, wall_ms: int) -> None:
         history, whole = self._kept.history, (wall_ms - LATE_MS) // HOUR_MS
+        history.last_hour = min(history.last_hour, whole - 1)  # a clock that was put back
         for hour in sorted(hour for hour in supply.hours if history.last_hour < hour < whole):
             history.learn(hour, supply.hours[hour])
         self._counts.forget([hour for hour in supply.hours if hour < min(whole, history.last_hour + 1) - KEEP_HOURS])

@@ -243,5 +243,8 @@ def test_a_step_is_bounded_and_repeatable() -> None:
     later = seen._replace(at_ms=START_MS + 2000.0, requests=100)
     assert pacing.step(course, made, later) == pacing.step(again, made, later)
     assert pacing.step(course, made, later) == pacing.step(again, made, later)  # no time has passed: nothing changes
+    earlier = seen._replace(at_ms=START_MS - 3_600_000.0)  # the clock was put back: it is measured from there
+    pacing.step(course, made, earlier)
+    assert course.at_ms == earlier.at_ms
     restarted = seen._replace(at_ms=START_MS + 4000.0, requests=5)  # the counter began anew
     assert 0.0 <= pacing.step(course, made, restarted).participation <= 1.0

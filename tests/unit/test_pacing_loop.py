@@ -175,6 +175,9 @@ def test_spending_follows_the_curve_that_was_taught() -> None:
     assert spent == pytest.approx(sum(DIURNAL[:6]) / sum(DIURNAL), abs=0.02)
     assert loop.progress["c"].goal == pytest.approx(99.5 * USD)
     assert abs(loop.progress["c"].behind) < 0.02
+    assert loop.places() == {"near": 1, "behind": 0, "ahead": 0}
+    place.pass_time(loop, 120, 0)
+    assert loop.places() == {"near": 0, "behind": 1, "ahead": 0}
 
 
 def test_the_curve_of_a_day_is_that_of_its_beginning() -> None:
