@@ -32,6 +32,7 @@ ACK_WAIT_S = 10.0
 MAX_UNCONFIRMED = 4096
 CLOSE_S = 2.0
 
+_NEXT = f"$JS.API.CONSUMER.MSG.NEXT.{STREAM}.{CONSUMER}"
 _TROUBLE = (nats.errors.Error, nats.js.errors.Error, TimeoutError, OSError)
 
 
@@ -52,12 +53,60 @@ class Progress(NamedTuple):
     applied_ms: int  # real time, Unix ms: everything stored before it is acknowledged
 
 
+class _Pull:
+    """Asks for messages and collects them, some four times as fast as the client's own pull subscription.
+
+    JetStream ends its answer with a message of status (its reference, "consumer next"), which has nowhere to reply to:
+    404 nothing is there (any more), 408 the time is over. What comes after its time is returned with the next batch.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._inbox = client.new_inbox()
+        self._messages: list[Msg] = []
+        self._wanted = 0
+        self._problem = ""
+        self._over = asyncio.Event()
+
+    async def start(self) -> None:
+        await self._client.subscribe(self._inbox, cb=self._on_message)
+
+    async def take(self, most: int, wait_s: float) -> list[Msg]:
+        """Those that are there; where none is, waits up to `wait_s` for one. Raises Unavailable."""
+        await self._ask(most, 0.0)
+        if not self._messages:
+            await self._ask(1, wait_s)
+        messages, self._messages = self._messages, []
+        return messages
+
+    async def _ask(self, most: int, wait_s: float) -> None:
+        self._wanted = len(self._messages) + most
+        self._over.clear()
+        terms = {"batch": most, "no_wait": True} if not wait_s else {"batch": most, "expires": int(wait_s * 1e9)}
+        await self._client.publish(_NEXT, msgspec.json.encode(terms), self._inbox)
+        try:
+            await asyncio.wait_for(self._over.wait(), wait_s + ACK_S)
+        except TimeoutError:
+            raise Unavailable("no answer in time") from None
+        if self._problem:
+            raise Unavailable(self._problem)
+
+    async def _on_message(self, message: Msg) -> None:
+        if message.reply:
+            self._messages.append(message)
+            if len(self._messages) < self._wanted:
+                return
+        elif (status := (message.headers or {}).get("Status", "")) not in ("404", "408"):
+            self._problem = f"status {status}: {(message.headers or {}).get('Description', '')}"
+        self._over.set()
+
+
 class _Link(NamedTuple):
     """One connection, and the consumer on it."""
 
     client: Client
     context: JetStreamContext
-    pull: JetStreamContext.PullSubscription
+    pull: _Pull
 
 
 class EventQueue:
@@ -76,12 +125,8 @@ class EventQueue:
         """At most `most` events, oldest first; waits up to `wait_s` for the first."""
         link = await self._connected()
         try:
-            return [_read(message) for message in await link.pull.fetch(most, timeout=wait_s)]
-        except (TimeoutError, nats.errors.TimeoutError):
-            if link.client.is_closed:
-                raise await self._lost(link, "the connection was lost") from None
-            return []
-        except _TROUBLE as error:
+            return [_read(message) for message in await link.pull.take(most, wait_s)]
+        except (*_TROUBLE, Unavailable) as error:
             raise await self._lost(link, error) from error
 
     async def confirm(self, deliveries: Iterable[Delivery]) -> None:
@@ -116,7 +161,7 @@ class EventQueue:
         link = await self._connected()
         asked_ms = time.time_ns() // 1_000_000
         try:
-            info = await link.pull.consumer_info()
+            info = await link.context.consumer_info(STREAM, CONSUMER)
             waiting, unconfirmed = info.num_pending or 0, info.num_ack_pending or 0
             floor = info.ack_floor.stream_seq if info.ack_floor else 0
             if not waiting and not unconfirmed:
@@ -152,14 +197,16 @@ class EventQueue:
                     max_ack_pending=MAX_UNCONFIRMED,
                 )
                 await context.add_consumer(STREAM, wanted)
-                self._link = _Link(client, context, await context.pull_subscribe_bind(CONSUMER, STREAM))
+                pull = _Pull(client)
+                await pull.start()
+                self._link = _Link(client, context, pull)
             except _TROUBLE as error:
                 await _close(client)
                 raise Unavailable(f"JetStream at {self.where}: {error or type(error).__name__}") from error
             self.connected_at = time.monotonic()
             return self._link
 
-    async def _lost(self, link: _Link, error: Exception | str) -> Unavailable:
+    async def _lost(self, link: _Link, error: Exception) -> Unavailable:
         if self._link is link:
             self._link = None
         await _close(link.client)

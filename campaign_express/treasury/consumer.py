@@ -26,7 +26,7 @@ from campaign_express.treasury.loops import FIRST_PAUSE_S, Health, sleep
 
 log = logging.getLogger(__name__)
 
-BATCH = 256
+BATCH = 1024  # at most: what has come meanwhile
 WAIT_S = 0.5  # for the first event of a batch
 LOOK_S = 0.5  # how often JetStream is asked how far we are
 LONGEST_PAUSE_S = 1.0
