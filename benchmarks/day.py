@@ -32,10 +32,8 @@ from ray import serve  # noqa: E402
 from campaign_express import config  # noqa: E402
 from campaign_express.adapters.catalog_store import CatalogStore  # noqa: E402
 from campaign_express.adapters.pacing_store import PacingStore  # noqa: E402
-from campaign_express.bidding.supply import learned  # noqa: E402
 from campaign_express.exchange import simulation  # noqa: E402
 from campaign_express.serving import builder  # noqa: E402
-from campaign_express.treasury.pacing import Remembered  # noqa: E402
 
 RESULTS = Path(__file__).resolve().parent / "results"
 SAY_S = 20.0
@@ -63,9 +61,9 @@ class Teller:
 
 
 def publish(day: day_plan.Day, redis_url: str) -> None:
-    """Make the day's catalogue the one that agents find when they start, and tell pacing what supply is usual.
+    """Make the day's catalogue the one that agents find when they start, and give pacing the memory of the days before.
 
-    A bidder that has run for some days has learned that by itself; this one begins with what it would know then.
+    A bidder that has run for some days knows what supply is usual and what it is worth to each campaign.
     """
     if day.plan.catalog is None:
         raise ValueError("a day has a catalogue")
@@ -75,7 +73,7 @@ def publish(day: day_plan.Day, redis_url: str) -> None:
     finally:
         store.close()
     memory = PacingStore(redis_url)
-    memory.save(msgspec.msgpack.encode(Remembered(history=learned(day_plan.usual_hours(day.plan)))))
+    memory.save(msgspec.msgpack.encode(day_plan.remembered(day)))
     memory.close()
 
 

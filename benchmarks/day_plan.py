@@ -9,6 +9,8 @@ from typing import Any
 
 from benchmarks import day_catalog
 from benchmarks.day_servers import Servers
+from campaign_express.bidding.pacing import Course
+from campaign_express.bidding.supply import learned
 from campaign_express.clock import parse_clock
 from campaign_express.exchange import shapes, venues
 from campaign_express.exchange.consent import VENDOR
@@ -20,12 +22,14 @@ from campaign_express.exchange.stream import RequestStream
 from campaign_express.exchange.traffic import DIURNAL, Spike, Traffic
 from campaign_express.openrtb.notices import parse_keys
 from campaign_express.openrtb.postbacks import make_token
+from campaign_express.treasury.pacing import Record, Remembered
 
 DATE_MS = 1_795_564_800_000  # 2026-11-25T00:00Z, a Wednesday
 NOTICE_KEYS = "day:" + "5a" * 32  # of a simulation on loopback, so no secret
 SPIKE = Spike(DATE_MS + 15 * 3_600_000, 30 * 60_000, 2.0)  # half an hour of twice the traffic, in the afternoon
 LATENESS_S = 1800
 EXP_S = 900
+EVIDENCE_IMPRESSIONS = 15  # from which pacing knows a campaign
 LEASE_S = 900  # six seconds of real time, where the day passes in ten minutes
 
 
@@ -49,6 +53,7 @@ class Day:
     shapes: Shapes
     clock: str  # the setting `simulated_clock`
     settings: dict[str, Any]
+    full_spend: dict[str, float]  # by campaign: micros that it could spend if it bid on everything
 
 
 def prepare(size: Size, directory: Path, servers: Servers, http_port: int, more: dict[str, Any]) -> Day:
@@ -95,7 +100,23 @@ def prepare(size: Size, directory: Path, servers: Servers, http_port: int, more:
         "simulated_clock": clock,
         **more,
     }
-    return Day(plan, sold, clock, settings)
+    supply = day_catalog.Supply(stream, size.requests, size.seed)
+    return Day(plan, sold, clock, settings, {campaign.id: supply.of(campaign)[1] for campaign in catalog.campaigns})
+
+
+def remembered(day: Day) -> Remembered:
+    """What pacing would remember of the days before: the usual hours, and what a request is worth to each campaign."""
+    hours = usual_hours(day.plan)
+    shares = {venue.name: venue.share for venue in day.plan.venues}
+    records = {}
+    for campaign in day.plan.catalog.campaigns if day.plan.catalog is not None else ():
+        daily, full = campaign.budget.daily, day.full_spend[campaign.id]
+        if daily is not None and full > 0:
+            asked = sum(hours) * sum(shares[name] for name in campaign.exchanges) / sum(shares.values())
+            evidence = EVIDENCE_IMPRESSIONS * campaign.max_bid / 1000
+            course = Course(spent=evidence, taken=evidence * asked / full, participation=min(1.0, daily / full))
+            records[campaign.id] = Record(course=course)
+    return Remembered(history=learned(hours), records=records)
 
 
 def usual_hours(plan: Plan) -> list[float]:

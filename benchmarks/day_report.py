@@ -56,6 +56,7 @@ class DayReport(Struct, kw_only=True):
     ledger_broken: list[str]
     ledger_waited_s: float
     overspent: list[str]
+    exceeded: list[str]
     machine: dict[str, object]
     report: Report
     curves: list[Curve] = []
@@ -92,6 +93,7 @@ class DayReport(Struct, kw_only=True):
         told = [f"{name:<72} {value}" for name, value in self.facts()]
         told += [f"problem: {text}" for text in self.problems]
         told += [f"ledger: {text}" for text in (self.ledger_differs + self.ledger_broken)[:20]]
+        told += [f"beyond a cap: {text}" for text in self.exceeded[:20]]
         return told + [f"overspent: {text}" for text in self.overspent[:20]]
 
     def page(self) -> str:
@@ -135,6 +137,7 @@ def make(plan: Plan, results: Results, audit: Audit, chaos: Chaos) -> DayReport:
         ledger_broken=audit.broken,
         ledger_waited_s=audit.waited_s,
         overspent=report.overspent,
+        exceeded=report.exceeded,
         machine=machine.describe(),
         report=report,
         curves=curves(plan, results),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from pathlib import Path
 
@@ -21,11 +22,14 @@ from campaign_express.bidding.purse import Purse
 from campaign_express.clock import parse_clock
 from campaign_express.config import Settings
 from campaign_express.control import Switches
+from campaign_express.errors import CampaignExpressError
 from campaign_express.frames import StateCounts
 from campaign_express.openrtb.notices import NoticeSigner, parse_keys
 from campaign_express.packaged import packaged, read_catalog, read_exchanges
 
 __all__ = ["build_agent", "build_bidder", "read_catalog", "read_exchanges"]
+
+log = logging.getLogger(__name__)
 
 USERS_WAIT_S = 2.0  # for the connections of an agent that starts; it goes on without
 
@@ -97,6 +101,12 @@ def build_agent(settings: Settings, catalog: Catalog | None = None) -> Bidder:
         bidder.tell_switches(switches)
         keeper.tell_switches(switches)
 
+    # Before its first bid, or an agent that starts anew would bid for a moment on what is stopped, and on everything.
+    try:
+        on_switches(control.switches())
+        bidder.tell_paces(control.paces())
+    except CampaignExpressError as error:
+        log.warning("what is stopped, and how campaigns are paced, is not known yet", extra={"reason": str(error)})
     control.watch(on_switches, bidder.tell_paces, stop)
     keeper.start()
     supply.start()

@@ -16,7 +16,7 @@ from campaign_express.exchange.venues import Venue
 class Behaviour(Struct, frozen=True, kw_only=True):
     """What people do with what they are shown; delays are of the wall clock."""
 
-    rendered: float = 0.993  # of what is won
+    rendered: float = 0.997  # of what is won
     render_ms: int = 4_000  # mean time from winning to being shown
     clicked: float = 0.006  # of what is shown, on average: each creative and place has its own hidden probability
     click_ms: int = 12_000
@@ -42,7 +42,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     people: int = 0  # 0: one for six requests
     bid_connections: int = 24
     notice_connections: int = 24
-    timeout_s: float = 2.0  # real time; then a bid or notice counts as unanswered
+    timeout_s: float = 5.0  # real time; then a bid or notice counts as unanswered
     linger_s: float = 15.0  # real time after the last answer in which notices that are due are still sent
     tokens: Callable[[str], str] | None = None
 

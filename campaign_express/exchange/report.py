@@ -35,7 +35,8 @@ class CampaignRow(Struct, kw_only=True):
     hourly_micros: int | None = None
     wins: int = 0
     charged_micros: int = 0
-    expected_committed_micros: int = 0
+    expected_committed_micros: int = 0  # what the bidder's ledger must say; more, up to the next,
+    expected_most_micros: int = 0  # where notices were not answered
     unheard_micros: int = 0  # charged for impressions of which no notice arrived
     unpaid_micros: int = 0  # committed for what was won and not charged
     guessed_micros: int = 0  # committed for bids whose price notice did not arrive
@@ -77,6 +78,7 @@ class Report(Struct, kw_only=True):
     overspend_micros_max: int  # of all campaigns and accounts, in any period
     overspent: list[str]
     caps_exceeded: int
+    exceeded: list[str]
     pacing_error_max: float | None
     latency_ms: Quantiles
     notice_latency_ms: Quantiles
@@ -151,6 +153,11 @@ def make_report(plan: Plan, results: Results) -> Report:
         overspend_micros_max=max((one.beyond_micros for one in over), default=0),
         overspent=[f"{o.owner}: {o.scope} {o.period} of {o.limit_micros} by {o.beyond_micros}" for o in over],
         caps_exceeded=sum(one.impressions for one in exceeded),
+        exceeded=[
+            f"{one.entity}: {one.cap.limit} per {one.cap.per} ({one.cap.window}) by {one.impressions} for person "
+            f"{one.person}, shown at {one.times}"
+            for one in exceeded
+        ],
         pacing_error_max=max(errors, default=None),
         latency_ms=quantiles(results.latency_us),
         notice_latency_ms=quantiles(results.notice_latency_us),
@@ -185,6 +192,7 @@ def _rows(plan: Plan, results: Results) -> list[CampaignRow]:
             wins=len(by_campaign[name]),
             charged_micros=results.sales.charges.campaigns[name] // NANOS,
             expected_committed_micros=expected.committed,
+            expected_most_micros=expected.most,
             unheard_micros=expected.unheard_nanos // NANOS,
             unpaid_micros=expected.unpaid,
             guessed_micros=expected.guessed,

@@ -216,3 +216,9 @@ class Sales:
         """The bidder answered a notice with success."""
         if send.sale is not None:
             send.sale.told |= FLAG.get(send.kind, 0)
+
+    @staticmethod
+    def in_doubt(send: Send) -> None:
+        """The bidder did not answer a notice, which it may have taken all the same."""
+        if send.sale is not None:
+            send.sale.doubtful |= FLAG.get(send.kind, 0)

@@ -24,6 +24,7 @@ class Exceeded(NamedTuple):
     cap: FrequencyCap
     person: str
     impressions: int  # beyond the cap
+    times: list[int]  # of all that were shown, Unix ms
 
 
 class Impressions:
@@ -56,7 +57,7 @@ class Impressions:
                 caps, zone = capped.get(name, ((), None))
                 for cap in caps:
                     if zone is not None and (beyond := impressions_beyond(cap, sorted(times), zone)):
-                        yield Exceeded(f"{kind} {name}", cap, person, beyond)
+                        yield Exceeded(f"{kind} {name}", cap, person, beyond, sorted(times))
 
 
 def impressions_beyond(cap: FrequencyCap, times: list[int], zone: ZoneInfo) -> int:

@@ -172,8 +172,12 @@ class Simulation:
     def noted(self, send: Send, status: int, head: bytes, taken_ns: int) -> None:
         """What the bidder said to a notice."""
         self._notice_latency.append(taken_ns // 1000)
+        if status == 0:
+            self._counts["notices unanswered"] += 1
+            self.sales.in_doubt(send)
+            return
         if not 200 <= status < 400:
-            self._counts["notices unanswered" if status == 0 else "notices refused"] += 1
+            self._counts["notices refused"] += 1
             return
         self.sales.arrived(send)
         if send.conversion is not None and send.copy == 0:

@@ -1,12 +1,14 @@
 """What the bidder was told of what it won: from this follows what its ledger must have committed, to the micro.
 
 A bid that was won is settled by any one of its win, billing and impression notices. Where its price notice arrived the
-clear price was committed, otherwise the most that the bid authorised; of one that nothing was told of, nothing. Only
-notices that the bidder answered with success have arrived.
+clear price was committed, otherwise the most that the bid authorised; of one that nothing was told of, nothing. A
+notice has arrived when the bidder answered it with success, and has not when it was refused. Of one that was not
+answered in time, or whose connection broke, nobody can say: then what the ledger must say is a range.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 WIN, BILLING, IMPRESSION = 1, 2, 4
@@ -15,9 +17,10 @@ PRICE = {"nurl": WIN, "burl": BILLING, "impression": IMPRESSION}  # which one se
 
 
 class Sale:
-    """One impression that the bidder won. `told` are the flags of the notices that have arrived."""
+    """One impression that the bidder won. `told` are the flags of the notices that have arrived, `doubtful` those of
+    notices that may have."""
 
-    __slots__ = ("bid_micros", "campaign", "charged", "clear_micros", "price_flag", "told")
+    __slots__ = ("bid_micros", "campaign", "charged", "clear_micros", "doubtful", "price_flag", "told")
 
     def __init__(self, campaign: str, bid_micros: int, clear_micros: int, price_flag: int) -> None:
         self.campaign = campaign
@@ -25,13 +28,15 @@ class Sale:
         self.clear_micros = clear_micros  # CPM
         self.price_flag = price_flag
         self.told = 0
+        self.doubtful = 0
         self.charged = False
 
 
 class Expected(NamedTuple):
     """What one campaign's ledger must say, micros of USD, and why that is not what was charged."""
 
-    committed: int = 0
+    committed: int = 0  # where nothing is in doubt; otherwise the least,
+    most: int = 0  # and the most
     guessed: int = 0  # of which for bids whose price never came: the most they may cost
     unheard_nanos: int = 0  # charged for impressions of which nothing was told
     unpaid: int = 0  # committed for what was won and never charged, since it was not shown
@@ -39,20 +44,35 @@ class Expected(NamedTuple):
 
 def expect(sales: list[Sale]) -> Expected:
     """Of one campaign's sales."""
-    committed = guessed = unheard = unpaid = 0
+    committed = most = guessed = unheard = unpaid = 0
     for sale in sales:
-        if not sale.told:
-            if sale.charged:
-                unheard += sale.clear_micros
-            continue
-        cost = cost_micros(sale.clear_micros)
-        if not sale.told & sale.price_flag:
-            cost = cost_micros(sale.bid_micros)
+        possible = [_committed(sale, sale.told)]
+        if sale.doubtful & ~sale.told:
+            possible += [_committed(sale, sale.told | some) for some in _subsets(sale.doubtful & ~sale.told)]
+        committed += min(possible)
+        most += max(possible)
+        cost = possible[0]
+        if not sale.told and sale.charged:
+            unheard += sale.clear_micros
+        if sale.told and not sale.told & sale.price_flag:
             guessed += cost
-        committed += cost
         if not sale.charged:
             unpaid += cost
-    return Expected(committed, guessed, unheard, unpaid)
+    return Expected(committed, most, guessed, unheard, unpaid)
+
+
+def _committed(sale: Sale, told: int) -> int:
+    if not told:
+        return 0
+    return cost_micros(sale.clear_micros if told & sale.price_flag else sale.bid_micros)
+
+
+def _subsets(flags: int) -> Iterator[int]:
+    """All combinations of some of these flags but none."""
+    some = flags
+    while some:
+        yield some
+        some = (some - 1) & flags
 
 
 def cost_micros(cpm_micros: int) -> int:

@@ -131,6 +131,25 @@ def test_switches_and_paces_reach_an_agent_within_a_second(
     control.close()
 
 
+def test_an_agent_knows_switches_and_paces_before_its_first_bid(
+    valkey: str, agent: Callable[..., Bidder], eventually: Callable[[Callable[[], bool], float], None]
+) -> None:
+    control = ControlStore(valkey)
+    control.update(lambda now: Switches(campaigns={"c": Stop("a test", "operator")}))
+    assert ask(agent(valkey)) == "stopped"
+    control.update(lambda now: Switches())
+    control.write_paces(Paces(at_ms=1, campaigns={"c": Pace(0.0, 1.0)}), 1)
+    of, seen = agent(valkey), []
+
+    def paced() -> bool:
+        seen.append(ask(of))
+        return seen[-1] == "pacing"
+
+    eventually(paced, 5.0)
+    assert set(seen) <= {"budget", "pacing"}  # money comes a moment later, and finds the pace in force
+    control.close()
+
+
 def test_what_an_agent_holds_is_given_back_when_it_ends(
     tmp_path: Path, valkey: str, agent: Callable[..., Bidder], eventually: Callable[[Callable[[], bool], float], None]
 ) -> None:

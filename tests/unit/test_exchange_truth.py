@@ -129,17 +129,33 @@ class TestTold:
     @pytest.mark.parametrize(
         ("told", "charged", "expected"),
         [
-            (BILLING, True, Expected(1501, 0, 0, 0)),
-            (WIN | BILLING | IMPRESSION, True, Expected(1501, 0, 0, 0)),
-            (WIN, True, Expected(2001, 2001, 0, 0)),  # the price never came: the most that was authorised
-            (IMPRESSION, True, Expected(2001, 2001, 0, 0)),
-            (WIN, False, Expected(2001, 2001, 0, 2001)),  # won, never shown, so never charged
-            (0, True, Expected(0, 0, 1_500_001, 0)),  # nobody said anything
-            (0, False, Expected(0, 0, 0, 0)),
+            (BILLING, True, Expected(1501, 1501, 0, 0, 0)),
+            (WIN | BILLING | IMPRESSION, True, Expected(1501, 1501, 0, 0, 0)),
+            (WIN, True, Expected(2001, 2001, 2001, 0, 0)),  # the price never came: the most that was authorised
+            (IMPRESSION, True, Expected(2001, 2001, 2001, 0, 0)),
+            (WIN, False, Expected(2001, 2001, 2001, 0, 2001)),  # won, never shown, so never charged
+            (0, True, Expected(0, 0, 0, 1_500_001, 0)),  # nobody said anything
+            (0, False, Expected(0, 0, 0, 0, 0)),
         ],
     )
     def test_what_the_ledger_must_say(self, told: int, charged: bool, expected: Expected) -> None:
         assert expect([self.sale(told, charged)]) == expected
+
+
+    @pytest.mark.parametrize(
+        ("told", "doubtful", "least", "most"),
+        [
+            (0, WIN, 0, 2001),  # not at all, or the most that was authorised
+            (WIN, BILLING, 1501, 2001),  # the clear price, if that was taken
+            (0, WIN | BILLING, 0, 2001),
+            (BILLING, WIN, 1501, 1501),  # the price is known: no other notice changes anything
+        ],
+    )
+    def test_notices_without_an_answer_leave_a_range(self, told: int, doubtful: int, least: int, most: int) -> None:
+        sale = self.sale(told)
+        sale.doubtful = doubtful
+        found = expect([sale])
+        assert (found.committed, found.most) == (least, most)
 
 
 class TestImpressions:
