@@ -290,32 +290,33 @@ class NoticeSigner:
         fields = _signed(signed)
         key = self._keys.get(fields["k"]) if fields else None
         tag, rest = rest[:TAG], rest[TAG:]
-        if fields is None or key is None or not _tag(tag) or (rest and rest[0] != "&"):
+        if fields is None or key is None or len(tag) < TAG or (rest and rest[0] != "&"):
             _refuse("signature is missing, or made with a key that is not known")
+        version, _, exchange, auction, imp, bid, advertiser, campaign, creative, *more = fields.groups()
+        price, wall_ms, test, lease, user, consent = more
         tags = key.hexdigest(signed.encode())
-        if not hmac.compare_digest(tag, tags[TAG:] if kind in _BY_PAGE else tags[:TAG]) or fields["v"] != VERSION:
+        if not hmac.compare_digest(tag, tags[TAG:] if kind in _BY_PAGE else tags[:TAG]) or version != VERSION:
             _refuse("signature does not fit")
-        consent = _pairs(fields["consent"])
         macros = _pairs(rest)
-        landing = self._landing(macros, fields["ad"], fields["cr"]) if kind == "click" else ""
+        landing = self._landing(macros, advertiser, creative) if kind == "click" else ""
         return Notice(
             kind=kind,
             key=key.id,
-            exchange=fields["x"],
-            auction=unquote(fields["a"]),
-            imp=unquote(fields["i"]),
-            bid=unquote(fields["b"]),
-            advertiser=fields["ad"],
-            campaign=fields["c"],
-            creative=fields["cr"],
-            price_micros=int(fields["p"]),
-            event_ms=int(fields["t"]),
-            test=fields["z"] == "1",
-            lease=int(fields["l"]),
-            user=fields["u"],
-            consent=consent,
+            exchange=exchange,
+            auction=unquote(auction),
+            imp=unquote(imp),
+            bid=unquote(bid),
+            advertiser=advertiser,
+            campaign=campaign,
+            creative=creative,
+            price_micros=int(price),
+            event_ms=int(wall_ms),
+            test=test == "1",
+            lease=int(lease),
+            user=user,
+            consent=_pairs(consent),
             # What nobody substituted, or is not known, says nothing.
-            macros={k: v for k, v in macros.items() if k in _MACRO_NAMES and v and not v.startswith("${")},
+            macros={k: v for k, v in macros.items() if v and k in _MACRO_NAMES and v[:2] != "${"},
             landing=landing,
         )
 
@@ -358,11 +359,12 @@ def _landing(url: str, advertiser: str, creative: str) -> bytes:
 
 def _pairs(query: str) -> dict[str, str]:
     pairs: dict[str, str] = {}
-    for part in query.split("&")[1:]:
+    parts = query.split("&")[1:]
+    for part in parts:
         name, _, value = part.partition("=")
-        if name in pairs:
-            _refuse("a parameter is given twice")
-        pairs[name] = unquote(value)
+        pairs[name] = unquote(value) if "%" in value else value
+    if len(pairs) < len(parts):
+        _refuse("a parameter is given twice")
     return pairs
 
 
