@@ -203,3 +203,23 @@ def test_metrics_of_several_treasuries_are_one() -> None:
     assert merged["treasury_leader"] == Family("treasury_leader", "gauge", METRICS[0].help, "", {"": 1.0})
     with pytest.raises(KeyError):
         families({})
+
+
+def test_no_step_begins_once_the_lead_may_be_over() -> None:
+    """By our own clock, before anybody has noticed."""
+
+    async def test() -> None:
+        lock, step = Lock(), Step()
+        lock.life_s = 60.0  # asked for again only after 12 s
+        treasury = Treasury(lock, [step], [], {})
+        await treasury.start()
+        await until(lambda: step.steps > 0)
+        lock.held = False
+        await asyncio.sleep(0.05)
+        steps = step.steps
+        await asyncio.sleep(0.1)
+        assert treasury.leads
+        assert step.steps == steps
+        await treasury.stop()
+
+    run(test)
