@@ -1,7 +1,9 @@
 """Inverted indexes over lines as Python integers: bit i stands for line i, `&` and `|` do 64 lines a machine word.
 
 A *line* is one creative of one campaign. Integers were chosen over byte arrays and compressed bitmaps because one AND
-of 25,000 bits costs about half a microsecond, without any call overhead or allocation beyond the result.
+of 25,000 bits costs about half a microsecond, without any call overhead or allocation beyond the result. What runs for
+every request takes lines away by `mask ^ (mask & others)`: a complement is a negative number, and `&` with one of that
+size takes five times as long as these two together.
 """
 
 from __future__ import annotations
@@ -67,7 +69,7 @@ class ManyValues(Generic[V]):
                 allowed |= include[value]
             if value in exclude:
                 forbidden |= exclude[value]
-        return allowed & ~forbidden if forbidden else allowed
+        return allowed ^ (allowed & forbidden) if forbidden else allowed
 
 
 class Memo(dict[Hashable, T]):

@@ -23,7 +23,8 @@ class Deals:
 
     def admitted(self, context: Context, deal: Deal) -> int:
         """Mask of the lines that may bid under `deal`."""
-        mask = self._included.get(deal.id) & ~self._excluded.get(deal.id)
+        mask = self._included.get(deal.id)
+        mask ^= mask & self._excluded.get(deal.id)
         if not mask:
             return 0
         if deal.wseat:

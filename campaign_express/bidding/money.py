@@ -33,7 +33,7 @@ def floor_to_micros(price: float, rate: float) -> int:
     """A floor of `price` in a currency worth `rate` USD, rounded up: a bid at the result is never below the floor."""
     exact = price * rate * MICROS
     # One part in 10^9 forgives binary noise, so that a floor of 0.29 is 290,000 micros and not 290,001.
-    return math.ceil(exact - max(1e-9 * exact, 1e-9)) if exact > 0 else 0
+    return math.ceil(exact - (1e-9 * exact if exact > 1 else 1e-9)) if exact > 0 else 0
 
 
 def micros_to_price(micros: int, rate: float = 1.0) -> float:

@@ -134,7 +134,7 @@ def blocked_advertiser(lines: Lines) -> Allow:
         mask = lines.everything
         if blocked:
             for domain in blocked:
-                mask &= ~domains.get(domain.lower())
+                mask ^= mask & domains.get(domain.lower())
         return mask
 
     return allow

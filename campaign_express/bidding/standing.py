@@ -95,7 +95,7 @@ class Standing:
         """Lines that may bid on this request, as far as they fit."""
         able = self.running(context.exchange_name) & self.funded()
         if person is not ANYBODY and self.caps is not None:
-            able &= ~self.capped(person, context.wall_ms)
+            able ^= able & self.capped(person, context.wall_ms)
         if self._lots is not None:
             able &= self.drawn(context.request.id)
         return able

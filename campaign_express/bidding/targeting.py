@@ -169,22 +169,23 @@ def hour(lines: Lines) -> Allow | None:
         return None
     user = OneValue(lines.everything, ((mask, hours, ()) for hours, mask in by_user.items()))
     zones = [(ZoneInfo(name), rules) for name, rules in by_zone.items()]
-    closed: Memo[int] = Memo(lines.count)
+    known: Memo[int] = Memo(lines.count)
+
+    def open_at(quarter: int, user_hour: int) -> int:
+        moment = datetime.fromtimestamp(quarter * 900, UTC)
+        mask = user.allow.get(user_hour, user.default)
+        for zone, rules in zones:
+            local = moment.astimezone(zone)
+            now = local.weekday() * 24 + local.hour
+            for hours, restricted in rules.items():
+                if now not in hours:
+                    mask &= ~restricted
+        return mask
 
     def allow(c: Context) -> int:
-        quarter = c.wall_ms // 900_000  # every zone in use is a whole number of quarter hours from UTC
-        shut = closed.get(quarter)
-        if shut is None:
-            moment = datetime.fromtimestamp(quarter * 900, UTC)
-            shut = 0
-            for zone, rules in zones:
-                local = moment.astimezone(zone)
-                now = local.weekday() * 24 + local.hour
-                for hours, mask in rules.items():
-                    if now not in hours:
-                        shut |= mask
-            closed.put(quarter, shut)
-        return user.allow.get(c.user_hour, user.default) & ~shut
+        moment = (c.wall_ms // 900_000, c.user_hour)  # every zone is a whole number of quarter hours from UTC
+        mask = known.get(moment)
+        return known.put(moment, open_at(*moment)) if mask is None else mask
 
     return allow
 

@@ -98,7 +98,9 @@ def radius(lines: Lines) -> Allow | None:
     def allow(c: Context) -> int:
         if c.lat is None or c.lon is None:
             return free
-        return (free | include.around(c.lat, c.lon)) & ~exclude.around(c.lat, c.lon)
+        inside, outside = include.around(c.lat, c.lon), exclude.around(c.lat, c.lon)
+        mask = free | inside if inside else free
+        return mask ^ (mask & outside) if outside else mask
 
     return allow
 
@@ -178,6 +180,7 @@ def ip_range(lines: Lines) -> Allow | None:
                 inside, outside = (v4 if version == 4 else v6).containing(number, c.consent.contextual)
                 include |= inside
                 exclude |= outside
-        return (free | include) & ~exclude if include or exclude else free
+        mask = free | include if include else free
+        return mask ^ (mask & exclude) if exclude else mask
 
     return allow
