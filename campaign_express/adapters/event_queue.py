@@ -29,7 +29,8 @@ from campaign_express.events import STREAM, MoneyEvent, decode_event
 CONSUMER = "treasury"
 DEAD_STREAM, DEAD_SUBJECTS, DEAD_MONEY = "DEAD", "dead.>", "dead.money"
 ACK_WAIT_S = 10.0
-MAX_UNCONFIRMED = 4096
+MAX_UNCONFIRMED = 65_536  # a master of Redis may be away, and the others go on
+FIRST_DELAY_S, LONGEST_DELAY_S = 0.5, 8.0  # until what could not be applied comes again
 CLOSE_S = 2.0
 
 _NEXT = f"$JS.API.CONSUMER.MSG.NEXT.{STREAM}.{CONSUMER}"
@@ -136,6 +137,18 @@ class EventQueue:
             for delivery in deliveries:
                 # As Msg.ack does, which would refuse where a message is acknowledged a second time.
                 await link.client.publish(delivery.message.reply)
+        except _TROUBLE as error:
+            raise await self._lost(link, error) from error
+
+    async def put_back(self, deliveries: Iterable[Delivery]) -> None:
+        """They are not applied yet: they come again soon, and later each time."""
+        link = await self._connected()
+        try:
+            for delivery in deliveries:
+                again = delivery.message.metadata.num_delivered
+                delay_s = min(FIRST_DELAY_S * 2 ** min(again - 1, 10), LONGEST_DELAY_S)
+                terms = msgspec.json.encode({"delay": int(delay_s * 1e9)})
+                await link.client.publish(delivery.message.reply, b"-NAK " + terms)
         except _TROUBLE as error:
             raise await self._lost(link, error) from error
 

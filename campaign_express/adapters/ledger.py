@@ -147,7 +147,19 @@ class Ledger:
 
         When this returns, replicas have it all. After Unavailable some may be applied: apply them all again.
         """
-        results: list[Applied | None] = [None] * len(events)
+        results = self.settle(events)
+        applied = [result for result in results if isinstance(result, Applied)]
+        for result in results:
+            if isinstance(result, Exception):
+                raise result
+        return applied
+
+    def settle(self, events: Sequence[MoneyEvent]) -> list[Applied | Exception]:
+        """As `apply`, each event on its own: in their order what became of it, or why it is to be applied again.
+
+        That is Unavailable, for all of a master that is away or has too few replicas, or a fault of ours.
+        """
+        results: list[Applied | Exception | None] = [None] * len(events)
         by_advertiser: dict[str, list[int]] = defaultdict(list)
         for at, event in enumerate(events):
             if event.test:
@@ -163,7 +175,12 @@ class Ledger:
         ]
         calls = [Call(_SETTLE, prefix(name), self._settle_args([events[at] for at in some])) for name, some in groups]
         for (_, some), answer in zip(groups, self._runner.run(calls), strict=True):
-            value = self._value(answer, durable=True)
+            try:
+                value = self._value(answer, durable=True)
+            except Exception as error:
+                for at in some:
+                    results[at] = error
+                continue
             for number, at in enumerate(some):
                 outcome, change = value[2 * number : 2 * number + 2]
                 results[at] = Applied(events[at], Outcome(outcome.decode()), int(change))

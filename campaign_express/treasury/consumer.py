@@ -1,10 +1,11 @@
 """Applies money events: to the counts of persons, then to the ledger, then acknowledges them.
 
 In that order, and each step idempotent: a treasury that dies anywhere in between has what it did not acknowledge
-applied once more by its successor, and nothing changes by that. A Redis that is away holds the batch up; it is tried
-again until it is applied, and nothing is acknowledged meanwhile. A message that cannot be read is set aside in the
-stream DEAD. An event that can be read and not be applied (a fault of ours) is never set aside: it is money. It holds up
-only itself, comes again, and keeps leases from being swept until somebody looks (metric `treasury_stuck_events`).
+applied once more by its successor, and nothing changes by that. What could not be applied, since a master of Redis is
+away, goes back into the queue and comes again; other advertisers' events are applied meanwhile. A message that cannot
+be read is set aside in the stream DEAD. An event that can be read and not be applied (a fault of ours) is never set
+aside: it is money. It comes again and again, holds up only itself, and keeps leases from being swept until somebody
+looks (metric `treasury_stuck_events`).
 """
 
 from __future__ import annotations
@@ -42,6 +43,8 @@ class Queue(Protocol):
 
     async def confirm(self, deliveries: Sequence[Delivery]) -> None: ...
 
+    async def put_back(self, deliveries: Sequence[Delivery]) -> None: ...
+
     async def bury(self, delivery: Delivery) -> None: ...
 
     async def progress(self) -> Progress: ...
@@ -60,7 +63,7 @@ class Counts(Protocol):
 class Books(Protocol):
     """What of `adapters.ledger.Ledger` applies events."""
 
-    def apply(self, events: Sequence[MoneyEvent]) -> list[Applied]: ...
+    def settle(self, events: Sequence[MoneyEvent]) -> list[Applied | Exception]: ...
 
 
 class Tallies:
@@ -99,6 +102,7 @@ class Consumer:
         self._listeners = listeners
         self._calm_s = calm_s
         self._applied_ms = 0
+        self._pause = FIRST_PAUSE_S
 
     @property
     def applied_ms(self) -> int:
@@ -135,60 +139,46 @@ class Consumer:
                 log.error("a message that cannot be applied goes to the dead", extra={"problem": delivery.problem})
                 await self._queue.bury(delivery)
                 self.tallies.buried += 1
-        good = {delivery.event.id: delivery for delivery in deliveries if delivery.event is not None}
-        left = [delivery.event for delivery in deliveries if delivery.event is not None]
-        pause = FIRST_PAUSE_S
-        while left and not stop.is_set():
-            left, stuck = await asyncio.get_running_loop().run_in_executor(self._thread, self._apply, left)
-            waiting = {event.id for event in (*left, *stuck)}
-            done = [d for d in deliveries if d.event is not None and d.event.id not in waiting]
-            await self._queue.confirm(done)
-            deliveries = [d for d in deliveries if d.event is not None and d.event.id in waiting]
-            self.tallies.stuck = len(stuck)
-            if left:
-                await sleep(stop, pause)
-                pause = min(2 * pause, LONGEST_PAUSE_S)
-        if good and not left:
+        good = [delivery for delivery in deliveries if delivery.event is not None]
+        events = [delivery.event for delivery in good if delivery.event is not None]
+        done, problem = await asyncio.get_running_loop().run_in_executor(self._thread, self._apply, events)
+        await self._queue.confirm(
+            [delivery for delivery in good if delivery.event is not None and delivery.event.id in done]
+        )
+        await self._queue.put_back(
+            [delivery for delivery in good if delivery.event is not None and delivery.event.id not in done]
+        )
+        if problem is None:
+            self._pause = FIRST_PAUSE_S
             self._health.succeeded(self.name, time.monotonic() - began)
+        else:
+            self._health.failed(self.name, problem)
+        if good and not done:  # so it is Redis, and not one master of it
+            await sleep(stop, self._pause)
+            self._pause = min(2 * self._pause, LONGEST_PAUSE_S)
 
-    def _apply(self, events: Sequence[MoneyEvent]) -> tuple[list[MoneyEvent], list[MoneyEvent]]:
-        """In a thread. (those to try again at once, those that something is wrong with)."""
-        failed = {event.id for event in self._counts.apply(events)}
-        again = [event for event in events if event.id in failed]
-        counted = [event for event in events if event.id not in failed]
-        if again:
-            self._health.failed(self.name, Unavailable(f"counts of persons: {len(again)} events wait"))
-        stuck: list[MoneyEvent] = []
-        try:
-            self._tell(self._ledger.apply(counted))
-        except Unavailable as error:
-            self._health.failed(self.name, error)
-            again = list(events)
-        except Exception as error:
-            self._health.failed(self.name, error)
-            waiting, stuck = self._one_by_one(counted)
-            again += waiting
-        return again, stuck
+    def _apply(self, events: Sequence[MoneyEvent]) -> tuple[set[str], Exception | None]:
+        """In a thread. (ids of those that are applied, what held up some of the others)."""
+        uncounted = {event.id for event in self._counts.apply(events)}
+        problem: Exception | None = None
+        if uncounted:
+            problem = Unavailable(f"counts of persons: {len(uncounted)} events wait")
+        settled = self._settle([event for event in events if event.id not in uncounted])
+        applied = [result for result in settled if isinstance(result, Applied)]
+        problem = next((result for result in settled if isinstance(result, Exception)), problem)
+        self._tell(applied)
+        return {result.event.id for result in applied}, problem
 
-    def _one_by_one(self, events: Sequence[MoneyEvent]) -> tuple[list[MoneyEvent], list[MoneyEvent]]:
-        """So that one event that cannot be applied holds up no other; returns as `_apply`."""
-        again: list[MoneyEvent] = []
-        stuck: list[MoneyEvent] = []
-        problem = ""
-        for event in events:
-            try:
-                self._tell(self._ledger.apply([event]))
-            except Unavailable:
-                again.append(event)
-            except Exception as error:
-                stuck.append(event)
-                problem = str(error)
-        if stuck:
-            log.error(
-                "events cannot be applied",
-                extra={"events": len(stuck), "first": stuck[0].id, "campaign": stuck[0].campaign, "problem": problem},
-            )
-        return again, stuck
+    def _settle(self, events: Sequence[MoneyEvent]) -> list[Applied | Exception]:
+        """Where something is wrong with one event, those of its advertiser are settled one by one."""
+        results = self._ledger.settle(events)
+        stuck = 0
+        for at, result in enumerate(results):
+            if isinstance(result, Exception) and not isinstance(result, Unavailable):
+                (results[at],) = self._ledger.settle([events[at]])
+                stuck += isinstance(results[at], Exception)
+        self.tallies.stuck = stuck
+        return results
 
     def _tell(self, applied: Sequence[Applied]) -> None:
         tallies = self.tallies

@@ -13,6 +13,7 @@ those can cost anything more.
 from __future__ import annotations
 
 import logging
+import random
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -25,6 +26,7 @@ from campaign_express.adapters.rebuild import Log, reconcile
 from campaign_express.bidding.budget import Accounts
 from campaign_express.bidding.settlement import KINDS
 from campaign_express.clock import Clock
+from campaign_express.errors import Unavailable
 from campaign_express.events import MoneyEvent
 
 log = logging.getLogger(__name__)
@@ -40,6 +42,7 @@ class EventLog(Log, Protocol):
     def advertisers(self, kinds: Collection[str]) -> set[str]: ...
 
 
+MOST_FAILURES = 3  # in one step: each takes as long as a replica is waited for
 SAMPLE = 64  # ledgers looked at in a step where nothing is known to have changed
 
 
@@ -114,32 +117,41 @@ class Reconciler:
         wall_ms = self._clock.now_ms()
         marks = {name: self._ledger.books(name).marks.get("swept", 0) for name in advertisers}
         # A sweep at T marks T - settle_s: so this is when each ledger was surely as it is now.
-        as_of_ms = {name: (mark + self._ledger.settle_s) * 1000 if mark else 0 for name, mark in marks.items()}
-        once = _ReadOnce(self._log, advertisers, self._real_time(min(as_of_ms.values()), wall_ms))
-        # A lease of now, or the one fetched ahead, then all that a bid from it may take.
-        settled_ms = wall_ms + (2 * self._lease_s + self._ledger.settle_s) * 1000
-        for name in advertisers:
-            forgotten = not self._replicas and self._has_forgotten(as_of_ms[name])
-            if forgotten:
-                log.error(
-                    "a ledger has forgotten what was booked last: it grants nothing for a while",
-                    extra={"advertiser": name, "opens_ms": settled_ms},
-                )
-            done = reconcile(self._ledger, once, name, opens_ms=settled_ms if forgotten else 0)
-            self.reconciled += 1
-            self.restored += done.changed
-            log.warning(
-                "a ledger was compared with the event log after its node changed",
-                extra={"advertiser": name, "events": done.events, "restored": done.changed},
+        as_of_ms = {name: (mark + self._ledger.settle_s) * 1000 for name, mark in marks.items() if mark}
+        once: Log = self._log
+        if as_of_ms:
+            once = _ReadOnce(self._log, as_of_ms, self._real_time(min(as_of_ms.values()), wall_ms))
+        failures: list[Unavailable] = []
+        for name in random.sample(advertisers, len(advertisers)):  # those that fail are not always first
+            if len(failures) == MOST_FAILURES:
+                break
+            source = once if name in as_of_ms else self._log
+            try:
+                self._open_one(name, source, as_of_ms.get(name, 0), wall_ms)
+            except Unavailable as error:  # its master has no replica yet; others may
+                failures.append(error)
+        if failures:
+            raise failures[0]
+
+    def _open_one(self, advertiser: str, source: Log, as_of_ms: int, wall_ms: int) -> None:
+        opens_ms = 0
+        if not self._replicas and self._swept_ms() - as_of_ms > FORGOTTEN_S * 1000 * self._clock.speed:
+            # A lease of now, or the one fetched ahead, then all that a bid from it may take.
+            opens_ms = wall_ms + (2 * self._lease_s + self._ledger.settle_s) * 1000
+            log.error(
+                "a ledger has forgotten what was booked last: it grants nothing for a while",
+                extra={"advertiser": advertiser, "opens_ms": opens_ms},
             )
+        done = reconcile(self._ledger, source, advertiser, opens_ms=opens_ms)
+        self.reconciled += 1
+        self.restored += done.changed
+        log.warning(
+            "a ledger was compared with the event log after its node changed",
+            extra={"advertiser": advertiser, "events": done.events, "restored": done.changed},
+        )
 
-    def _has_forgotten(self, as_of_ms: int) -> bool:
-        return self._swept_ms() - as_of_ms > FORGOTTEN_S * 1000 * self._clock.speed
-
-    def _real_time(self, as_of_ms: int, wall_ms: int) -> datetime | None:
-        """From when the log is to be read; None: from its beginning."""
-        if not as_of_ms:
-            return None
+    def _real_time(self, as_of_ms: int, wall_ms: int) -> datetime:
+        """From when the log is to be read."""
         ago_s = (wall_ms - as_of_ms) / 1000 / self._clock.speed
         return datetime.fromtimestamp(time.time() - max(ago_s, 0.0) - MARGIN_S, UTC)
 
@@ -147,7 +159,7 @@ class Reconciler:
 class _ReadOnce:
     """A `Log` of some advertisers since a moment, read in one pass: after a failover there are hundreds of them."""
 
-    def __init__(self, source: Log, advertisers: Collection[str], since: datetime | None) -> None:
+    def __init__(self, source: Log, advertisers: Collection[str], since: datetime) -> None:
         self._events: dict[str, list[MoneyEvent]] = defaultdict(list)
         one = next(iter(advertisers)) if len(advertisers) == 1 else None
         for event in source.read(one, since):

@@ -294,7 +294,7 @@ def test_a_lease_that_nothing_settles_is_swept_only_when_all_events_are_applied(
         await publish(settings.nats_url, [event(1, cost=1000, lease=lease, bid_ms=long_ago)])
         async with treasury(settings) as parts:
             await until(lambda: committed(ledger) == 1000)
-            assert parts.consumer.tallies.outcomes == {"applied": 1}  # not late
+            await until(lambda: parts.consumer.tallies.outcomes == {"applied": 1})  # not late
             await until(lambda: ledger.books(ADVERTISER).reserved("c") == 0, 25)
             assert (parts.sweeper.leases, parts.sweeper.micros) == (1, 79_000)
 

@@ -41,10 +41,11 @@ class World:
         self.batches = [[Delivery(e, "" if e else "rubbish", cast(Any, None)) for e in batch] for batch in batches]
         self.log: list[str] = []
         self.counts_fail: list[set[str]] = []  # by call
-        self.ledger_fails: list[Exception] = []  # by call
+        self.ledger_away: list[set[str]] = []  # by call: advertisers
         self.wrong: set[str] = set()  # the ledger never takes these
         self.connected_at = 0.0
         self.behind_ms = 0
+        self.returns = 0
 
     async def fetch(self, most: int, wait_s: float) -> list[Delivery]:
         await asyncio.sleep(0.001)
@@ -52,6 +53,13 @@ class World:
 
     async def confirm(self, deliveries: Iterable[Delivery]) -> None:
         self.log += [f"ack {d.event.id}" for d in deliveries if d.event is not None]
+
+    async def put_back(self, deliveries: Iterable[Delivery]) -> None:
+        again = list(deliveries)
+        self.log += [f"back {d.event.id}" for d in again if d.event is not None]
+        self.returns += 1
+        if again and self.returns < 6:
+            self.batches.append(again)
 
     async def bury(self, delivery: Delivery) -> None:
         self.log.append("bury")
@@ -77,13 +85,20 @@ class Ledger:
     def __init__(self, world: World) -> None:
         self.world = world
 
-    def apply(self, events: Sequence[MoneyEvent]) -> list[Applied]:
-        if self.world.ledger_fails:
-            raise self.world.ledger_fails.pop(0)
-        if any(e.id in self.world.wrong for e in events):
-            raise ValueError("a script of ours is wrong")
-        self.world.log += [f"settle {e.id}" for e in events]
-        return [Applied(e, Outcome.APPLIED, e.authorised_micros) for e in events]
+    def settle(self, events: Sequence[MoneyEvent]) -> list[Applied | Exception]:
+        """Each advertiser's together, as the real one does."""
+        away = self.world.ledger_away.pop(0) if self.world.ledger_away else set()
+        wrong = {e.advertiser for e in events if e.id in self.world.wrong}
+        results: list[Applied | Exception] = []
+        for e in events:
+            if e.advertiser in away:
+                results.append(Unavailable("away"))
+            elif e.advertiser in wrong:
+                results.append(ValueError("a script of ours is wrong"))
+            else:
+                self.world.log.append(f"settle {e.id}")
+                results.append(Applied(e, Outcome.APPLIED, e.authorised_micros))
+        return results
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -131,30 +146,42 @@ def test_what_cannot_be_read_is_buried_and_holds_up_nothing() -> None:
     assert consumer.tallies.buried == 1
 
 
-def test_nothing_is_acknowledged_before_it_is_applied() -> None:
+def test_what_is_not_applied_goes_back_and_is_not_acknowledged() -> None:
     world = World([event("a"), event("b")])
-    world.ledger_fails = [Unavailable("away"), Unavailable("away")]
+    world.ledger_away = [{"acme"}, {"acme"}]
     consume(world)
-    assert world.log == [*["count a", "count b"] * 3, "settle a", "settle b", "ack a", "ack b"]
+    assert world.log == [*["count a", "count b", "back a", "back b"] * 2, *APPLIED_A_AND_B]
+
+
+APPLIED_A_AND_B = ["count a", "count b", "settle a", "settle b", "ack a", "ack b"]
+
+
+def test_a_master_that_is_away_holds_up_nobody_else() -> None:
+    world = World([event("a"), event("b", advertiser="other")], [event("c", advertiser="other")])
+    world.ledger_away = [{"acme"}]
+    consume(world)
+    assert [line for line in world.log if "count" not in line] == [
+        *("settle b", "ack b", "back a"),
+        *("settle c", "ack c"),
+        *("settle a", "ack a"),
+    ]
 
 
 def test_events_that_the_counts_did_not_take_come_again_alone() -> None:
     world = World([event("a"), event("b")])
     world.counts_fail = [{"b"}, {"b"}]
     consume(world)
-    assert world.log == ["count a", "settle a", "ack a", "count b", "settle b", "ack b"]
+    assert world.log == ["count a", "settle a", "ack a", "back b", "back b", "count b", "settle b", "ack b"]
 
 
-def test_one_event_that_cannot_be_applied_holds_up_only_itself_and_is_not_acknowledged() -> None:
+def test_one_event_that_cannot_be_applied_holds_up_only_itself_and_is_never_acknowledged() -> None:
     world = World([event("a"), event("bad"), event("b")], [event("c")])
     world.wrong = {"bad"}
     consumer = consume(world)
-    assert [line for line in world.log if "ack" in line] == ["ack a", "ack b", "ack c"]
+    assert [line for line in world.log if "ack" in line and "back" not in line] == ["ack a", "ack b", "ack c"]
+    assert set(world.log) >= {"back bad"}
     assert "bury" not in world.log  # it is money
-    world = World([event("bad")])
-    world.wrong = {"bad"}
-    assert consume(world).tallies.stuck == 1
-    assert consumer.tallies.stuck == 0
+    assert consumer.tallies.stuck == 1
 
 
 def test_a_listener_that_fails_changes_nothing() -> None:
