@@ -19,8 +19,9 @@ from pathlib import Path
 import msgspec
 
 from benchmarks import day_audit, day_plan, day_report
-from benchmarks.day_chaos import Chaos, agent_pids
+from benchmarks.day_chaos import Chaos, agent_pids, treasury_status
 from benchmarks.day_servers import Servers
+from benchmarks.day_usage import cpu_by_part
 from benchmarks.processes import become_reaper, descendants, free_port
 from campaign_express.serving import environment
 
@@ -116,11 +117,16 @@ def run(size: day_plan.Size, directory: Path) -> day_report.DayReport:
                 size.seed,
                 hours=size.hours,
             )
+            before = cpu_by_part()
             with chaos:
                 results = simulation.run(day.plan, day.shapes, teller)
+            used = {name: round(seconds - before.get(name, 0.0), 1) for name, seconds in cpu_by_part().items()}
             teller.say("the day is over; waiting until all events are applied")
             audit = day_audit.audit(settings, day.plan, results)
-            return day_report.make(day.plan, results, audit, chaos)
+            report = day_report.make(day.plan, results, audit, chaos)
+            report.cpu_s = used
+            report.treasury = treasury_status(ingress)
+            return report
         finally:
             serve.shutdown()  # type: ignore[no-untyped-call]
             ray.shutdown()

@@ -11,6 +11,7 @@ import threading
 import time
 import urllib.request
 from collections.abc import Callable
+from typing import Any
 
 from benchmarks.day_servers import Node, Servers
 from campaign_express.clock import Clock
@@ -18,6 +19,14 @@ from campaign_express.clock import Clock
 HOUR_MS = 3_600_000
 RESTART_S = 20.0  # real time after which the killed master comes back, as a replica
 POLL_S = 0.1
+
+
+def treasury_status(ingress: str) -> dict[str, Any]:
+    """What the treasury says of itself, empty where it does not answer."""
+    with contextlib.suppress(OSError, ValueError), urllib.request.urlopen(f"{ingress}/v1/status", timeout=5) as answer:
+        told = json.load(answer).get("treasury")
+        return told if isinstance(told, dict) else {}
+    return {}
 
 
 def agent_pids(ingress: str, cells: int, patience_s: float = 5.0) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 from msgspec import Struct
 
@@ -47,6 +48,7 @@ class DayReport(Struct, kw_only=True):
     delivery_max: float | None
     pacing_error_max: float | None
     real_s: float = 0.0
+    cpu_s: dict[str, float] = {}  # of the day itself, by part; agents that were killed have taken theirs along
     single_notice_kind: Apart
     campaigns_by_group: dict[str, int]
     agents_killed: int
@@ -58,6 +60,7 @@ class DayReport(Struct, kw_only=True):
     overspent: list[str]
     exceeded: list[str]
     machine: dict[str, object]
+    treasury: dict[str, Any] = {}  # what it says of itself at the end
     report: Report
     curves: list[Curve] = []
 
@@ -87,6 +90,7 @@ class DayReport(Struct, kw_only=True):
                 f"{solo.overspend_micros_max}, {solo.caps_exceeded}, {solo.unheard_micros} of {solo.charged_micros}",
             )
         )
+        rows.append(("CPU, s", ", ".join(f"{name} {seconds:g}" for name, seconds in self.cpu_s.items())))
         return rows + self.report.facts()
 
     def lines(self) -> list[str]:

@@ -20,7 +20,7 @@ from msgspec import Struct
 
 from campaign_express.bidding.model import AuctionType, Exchange
 
-TMAX_MS = 400  # generous: a simulated day leaves no core idle
+TMAX_MS = 450  # generous: a simulated day leaves no core idle
 EXP_S = 900
 _KEYS = (bytes(range(32)), bytes(range(32, 64)))  # of a simulation, so no secret
 
