@@ -137,6 +137,17 @@ def test_more_than_a_batch_is_written_in_order(valkey: str) -> None:
     run(test)
 
 
+def test_what_is_queued_at_the_end_is_written(valkey: str) -> None:
+    async def test() -> None:
+        touches = store(valkey)
+        touches.record(touch("click", "click-1"))
+        await touches.close()
+
+    run(test)
+    with Redis.from_url(valkey) as client:
+        assert client.exists("touch:{click-1}")
+
+
 def test_redis_away(valkey_process: ValkeyProcess) -> None:
     async def test() -> None:
         touches = store(valkey_process.url)
