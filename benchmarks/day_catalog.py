@@ -169,8 +169,8 @@ def _funded(rng: random.Random, kind: str, campaign: Campaign, supply: Supply, o
     one = max(1.0, spend / max(1.0, impressions))
     least = LEAST_IMPRESSIONS * one
     if kind in ("even", "solo"):
-        # All of them together want less than half of what there is, though they overlap.
-        daily = max(least, spend * rng.uniform(0.6, 1.0) * 0.4 / of_kind)
+        # All of them together want a quarter of what there is at most, though they overlap.
+        daily = max(least, spend * rng.uniform(0.6, 1.0) * 0.25 / of_kind)
         budget = Budget(daily=_round(daily))
     elif kind == "greedy":
         daily = max(least, spend * rng.uniform(0.5, 1.0) * 0.1 / of_kind)

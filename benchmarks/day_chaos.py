@@ -23,7 +23,8 @@ POLL_S = 0.1
 
 def treasury_status(ingress: str) -> dict[str, Any]:
     """What the treasury says of itself, empty where it does not answer."""
-    with contextlib.suppress(OSError, ValueError), urllib.request.urlopen(f"{ingress}/v1/status", timeout=5) as answer:
+    address = f"{ingress}/v1/status"
+    with contextlib.suppress(OSError, ValueError), urllib.request.urlopen(address, timeout=5) as answer:  # noqa: S310
         told = json.load(answer).get("treasury")
         return told if isinstance(told, dict) else {}
     return {}

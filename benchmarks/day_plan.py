@@ -26,7 +26,7 @@ from campaign_express.treasury.pacing import Record, Remembered
 
 DATE_MS = 1_795_564_800_000  # 2026-11-25T00:00Z, a Wednesday
 NOTICE_KEYS = "day:" + "5a" * 32  # of a simulation on loopback, so no secret
-SPIKE = Spike(DATE_MS + 15 * 3_600_000, 30 * 60_000, 2.0)  # half an hour of twice the traffic, in the afternoon
+SPIKE = Spike(DATE_MS + 15 * 3_600_000, 30 * 60_000, 1.8)  # half an hour of nearly twice the traffic, in the afternoon
 LATENESS_S = 1800
 EXP_S = 900
 EVIDENCE_IMPRESSIONS = 15  # from which pacing knows a campaign
@@ -39,7 +39,7 @@ class Size:
 
     requests: int = 500_000
     campaigns: int = 200
-    minutes: float = 10.0
+    minutes: float = 11.0
     hours: int = 24
     seed: int = 2026
     cells: int = 2
@@ -95,6 +95,7 @@ def prepare(size: Size, directory: Path, servers: Servers, http_port: int, more:
         "notice_base_url": f"http://127.0.0.1:{http_port}",
         "notice_lateness_s": LATENESS_S,
         "lease_s": LEASE_S,
+        "audit_period_s": 300,
         "ledger_replicas": 1 if servers.nodes else 0,
         "tcf_vendor_id": VENDOR,
         "simulated_clock": clock,

@@ -155,7 +155,7 @@ class Simulation:
             counts["no-bids"] += 1
             return
         counts["answers with bids"] += 1
-        if taken_ns > call.venue.exchange.tmax * 1_000_000:
+        if taken_ns > (call.venue.exchange.tmax + self._plan.grace_ms) * 1_000_000:
             counts["late"] += 1  # the auction was held without it; nobody tells the bidder
             return
         try:

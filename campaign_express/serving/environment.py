@@ -13,6 +13,8 @@ RAY_ENVIRONMENT = {
     "RAY_SERVE_ENABLE_DIRECT_INGRESS": "0",
     # Cells report CPU, memory and load this often; the default of 10 s would make autoscaling slow.
     "RAY_SERVE_REPLICA_AUTOSCALING_METRIC_PUSH_INTERVAL_S": "1",
+    # Ray gives its workers way to all else on the machine (nice 15); here they are what the machine is for.
+    "RAY_worker_niceness": "0",
     # No report of usage to Ray's makers.
     "RAY_USAGE_STATS_ENABLED": "0",
 }

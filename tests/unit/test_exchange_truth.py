@@ -141,7 +141,6 @@ class TestTold:
     def test_what_the_ledger_must_say(self, told: int, charged: bool, expected: Expected) -> None:
         assert expect([self.sale(told, charged)]) == expected
 
-
     @pytest.mark.parametrize(
         ("told", "doubtful", "least", "most"),
         [
