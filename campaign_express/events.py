@@ -45,6 +45,14 @@ class MoneyEvent(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False
     quarantined: str = ""  # why its price is not believed: kept and alarmed, never applied as it says
 
 
+def impression_cost(price_micros: int) -> int:
+    """The most that one impression may cost, in micros, for a bid of `price_micros` CPM: a thousandth, rounded up.
+
+    What is authorised with the bid, stands in its events and is given free when they settle it.
+    """
+    return -(-price_micros // 1000)
+
+
 def _digest(*parts: str) -> str:
     text = "\n".join(parts).encode("utf-8", "surrogatepass")
     return urlsafe_b64encode(hashlib.sha256(text).digest()[:15]).decode()  # 120 bits, 20 characters

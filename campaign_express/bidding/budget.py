@@ -21,8 +21,8 @@ from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from campaign_express.bidding.model import Advertiser, Budget, Campaign, Catalog
-from campaign_express.bidding.money import impression_cost
 from campaign_express.errors import ConfigError
+from campaign_express.events import impression_cost
 
 HEADROOM = 0.005  # share of a budget that is never lent, for what comes after its reservation was given up
 QUARTER_S = 900

@@ -23,7 +23,7 @@ from campaign_express.bidding.model import (
     Media,
     Targeting,
 )
-from campaign_express.bidding.money import MICROS, impression_cost
+from campaign_express.bidding.money import MICROS
 from campaign_express.bidding.shape import show
 from campaign_express.bidding.targeting_rules import (
     Found,
@@ -32,6 +32,7 @@ from campaign_express.bidding.targeting_rules import (
     domain_problem,
     targeting_problems,
 )
+from campaign_express.events import impression_cost
 
 # Most campaigns use a few of the thirty rules: those that say nothing are passed over.
 _NO_RULES = [(name, getattr(Targeting(), name)) for name in Targeting.__struct_fields__]

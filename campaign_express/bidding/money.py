@@ -41,11 +41,3 @@ def micros_to_price(micros: int, rate: float = 1.0) -> float:
     if rate == 1.0:
         return micros / MICROS
     return float((Decimal(micros) / Decimal(str(rate)) / MICROS).quantize(Decimal("0.000001"), ROUND_HALF_EVEN))
-
-
-_ROUNDING = 4  # CPM micros by which a price said in six places of another currency may exceed ours: its worth in USD
-
-
-def impression_cost(price_micros: int) -> int:
-    """The most that one impression may cost, in micros, for a bid of `price_micros` CPM: a thousandth, rounded up."""
-    return (price_micros + _ROUNDING) // 1000 + 1

@@ -27,8 +27,8 @@ from campaign_express.bidding.bitmaps import mask_of_flags
 from campaign_express.bidding.context import Context
 from campaign_express.bidding.lines import Line, Lines
 from campaign_express.bidding.model import Advertiser, Campaign
-from campaign_express.bidding.money import impression_cost
 from campaign_express.control import Pace, Paces, Switches
+from campaign_express.events import impression_cost
 from campaign_express.openrtb.nobid import NoBidReason
 from campaign_express.ports import Purse, UserState
 

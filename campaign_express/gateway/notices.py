@@ -22,7 +22,7 @@ from urllib.parse import parse_qsl, quote
 
 from campaign_express.clock import Clock
 from campaign_express.errors import CampaignExpressError, InvalidRequest, Unavailable
-from campaign_express.events import MoneyEvent, bid_key, event_id
+from campaign_express.events import MoneyEvent, bid_key, event_id, impression_cost
 from campaign_express.gateway.clearing import PriceReader
 from campaign_express.gateway.conversions import Conversions, touch_of
 from campaign_express.gateway.http import Receive, ReplyWaiter, Scope, Send
@@ -155,7 +155,7 @@ class NoticeDesk:
 
     def _event(self, notice: Notice, now_ms: int) -> MoneyEvent:
         key = bid_key(notice.exchange, notice.auction, notice.imp, notice.bid)
-        authorised = -(-notice.price_micros // 1000)  # CPM to one impression, rounded up
+        authorised = impression_cost(notice.price_micros)
         cost = self._prices.read(notice, authorised)
         if cost.remark:
             self._meters.counters.count_price(cost.remark)

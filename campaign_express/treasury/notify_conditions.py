@@ -14,7 +14,8 @@ from msgspec import Struct
 from campaign_express.adapters.ledger_terms import Spent
 from campaign_express.bidding.budget import Limits, day_key, limits
 from campaign_express.bidding.model import Advertiser, Campaign, Catalog, Status
-from campaign_express.bidding.money import MICROS, impression_cost
+from campaign_express.bidding.money import MICROS
+from campaign_express.events import impression_cost
 from campaign_express.notifications import Notification
 
 MINUTE_MS = 60_000

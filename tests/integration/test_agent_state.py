@@ -88,7 +88,7 @@ def ask(of: Bidder, **fields: Any) -> str:
 def test_money_comes_from_the_ledger_and_ends_with_the_budget(
     valkey: str, agent: Callable[..., Bidder], eventually: Callable[[Callable[[], bool], float], None]
 ) -> None:
-    of = agent(valkey, daily="0.02")  # 20,000 micros less headroom: 9 bids of 2,001 at most
+    of = agent(valkey, daily="0.02")  # 20,000 micros less headroom: 9 bids of 2,000 at most
     eventually(lambda: ask(of) == "bid", 5.0)
     seen = [ask(of) for _ in range(40)]
     assert 1 <= seen.count("bid") <= 8
@@ -157,9 +157,9 @@ def test_what_an_agent_holds_is_given_back_when_it_ends(
     eventually(lambda: ask(of) == "bid", 5.0)
     ledger = Ledger(valkey, Accounts(load_catalog(tmp_path / "catalog.json")), settle_s=4200)
     now_ms = int(time.time() * 1000)
-    assert ledger.spent(now_ms)["c"].reserved > 2001
+    assert ledger.spent(now_ms)["c"].reserved > 2000
     of.close()
-    assert ledger.spent(now_ms)["c"].reserved == 2001  # what was bid for stays reserved: its notices may come
+    assert ledger.spent(now_ms)["c"].reserved == 2000  # what was bid for stays reserved: its notices may come
     ledger.close()
 
 

@@ -11,9 +11,8 @@ import pytest
 
 from campaign_express.bidder import Bidder, State
 from campaign_express.bidding.model import Budget, CapPeriod, Exchange, FrequencyCap
-from campaign_express.bidding.money import impression_cost
 from campaign_express.control import Pace, Paces, Stop, Switches
-from campaign_express.events import bid_key
+from campaign_express.events import bid_key, impression_cost
 from campaign_express.ports import Hold, UserState, UserWant
 from tests.support.bidders import USD, WALL_MS, answer, banner, bidder, bids, campaign, imp, reason, request
 
@@ -82,7 +81,7 @@ def limited(id: str = "c", **fields: Any) -> Any:
 def test_what_a_bid_may_cost_is_authorised_and_its_lease_stands_in_its_urls() -> None:
     purse = FakePurse(c=10_000)
     (bid,) = bids(with_state(limited(), purse=purse), request())
-    assert purse.taken == [("c", impression_cost(2 * USD))]  # 2 USD CPM: 2,001 micros
+    assert purse.taken == [("c", impression_cost(2 * USD))]  # 2 USD CPM: 2,000 micros
     query = parse_qs(urlsplit(bid["nurl"]).query)
     assert query["l"] == ["1234560"]
     assert query["p"] == ["2000000"]

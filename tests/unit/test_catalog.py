@@ -163,7 +163,7 @@ REFUSED: list[tuple[dict[str, Any], list[str]]] = [
     ({"budget": {"dayly": 1}}, ['budget.dayly: no such key (did you mean "daily"?)']),
     ({"budget": {"total": 5, "daily": 10}}, ["budget.daily: 10 is more than budget.total, 5"]),
     ({"budget": {"total": 5, "hourly": 10}}, ["budget.hourly: 10 is more than budget.total, 5"]),
-    ({"budget": {"daily": 0}}, ["budget.daily: 0 is less than one impression may cost, 0.004001"]),
+    ({"budget": {"daily": 0}}, ["budget.daily: 0 is less than one impression may cost, 0.004"]),
     ({"budget": {"total": 1e10}}, ["budget.total: 10000000000.0 is not between 0 and 1,000,000,000 USD"]),
     ({"budget": 5}, ["budget: must be an object with keys, and is 5"]),
     ({"pacing": "slow"}, ['pacing: "slow" is not one of even, asap']),

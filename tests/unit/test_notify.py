@@ -63,7 +63,7 @@ def test_totals_and_accounts_have_budgets_of_their_own() -> None:
 
 
 def test_a_budget_of_few_impressions_is_spent_when_none_fits_any_more() -> None:
-    """Ten impressions of up to 2001 micros (CPM 2 USD, rounded up); of the rest of 2000 none can be paid."""
+    """Impressions of up to 2000 micros (CPM 2 USD); of the rest of 2000, less the headroom, none can be paid."""
     found = look(made=campaign(budget=Budget(daily=20_010)), campaigns={"c": Spent(today=18_010)})
     assert ids(found) == ["budget-100:daily:campaign:c:d20261125"]
 
