@@ -51,7 +51,7 @@ def test_a_few_hours_with_faults(deploy: Callable[..., Cells], tmp_path: Path) -
     assert report.failed_over
     told = report.report
     assert told.requests == SIZE.requests
-    assert told.impressions > 1000
+    assert told.impressions > 500
     assert told.counts["notices lost"] > 50
     assert told.counts["notices sent twice"] > 50
     assert [line for line in report.overspent if "solo" not in line] == []
