@@ -21,7 +21,7 @@ from tests.support.reference_ledger import ReferenceLedger
 
 LEASES = LeaseClock(60)
 NOW = 1_795_000_000_000 // 60_000 * 60_000 + 1000  # a second into a lease
-COST = 1001  # of one impression at a CPM of 1 USD, see money.impression_cost
+COST = 1000  # of one impression at a CPM of 1 USD, see events.impression_cost
 HEADROOM = 0.0
 
 
