@@ -8,7 +8,7 @@ never could be goes to the stream DEAD (subject `dead.notify`). Which conditions
 from __future__ import annotations
 
 import contextlib
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 import nats.errors
@@ -17,13 +17,10 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
-from redis import Redis, RedisCluster
-from redis.exceptions import RedisError
 
 from campaign_express.adapters.event_queue import DEAD_STREAM, DEAD_SUBJECTS
 from campaign_express.adapters.nats import ACK_S, EXISTS, StreamTerms, connect, ensure_stream, redact
-from campaign_express.adapters.redis import connect as connect_redis
-from campaign_express.adapters.redis import redact as redact_redis
+from campaign_express.adapters.redis import Pipelines
 from campaign_express.errors import Unavailable
 from campaign_express.notifications import STREAM, SUBJECTS, Letter, decode_letter, encode_letter
 
@@ -165,31 +162,17 @@ class Told:
     """Which conditions were told. Methods block, and raise Unavailable when Redis does not answer."""
 
     def __init__(self, url: str) -> None:
-        self.where = redact_redis(url)
-        self._url = url
-        self._client: Redis | RedisCluster | None = None
+        self._redis = Pipelines(url)
 
     def known(self, ids: list[str]) -> set[str]:
         """Those of `ids` that were told."""
         if not ids:
             return set()
-        answers = self._run(lambda pipeline: [pipeline.exists(f"{{notify}}:{one}") for one in ids])
+        answers = self._redis.run(lambda pipeline: [pipeline.exists(f"{{notify}}:{one}") for one in ids])
         return {one for one, answer in zip(ids, answers, strict=True) if answer}
 
     def mark(self, told: str) -> None:
-        self._run(lambda pipeline: pipeline.set(f"{{notify}}:{told}", "1", ex=TOLD_S))
+        self._redis.run(lambda pipeline: pipeline.set(f"{{notify}}:{told}", "1", ex=TOLD_S))
 
     def close(self) -> None:
-        if self._client is not None:
-            self._client.close()
-            self._client = None
-
-    def _run(self, fill: Any) -> Any:
-        try:
-            if self._client is None:
-                self._client = connect_redis(self._url)
-            pipeline: Any = self._client.pipeline(transaction=False)
-            fill(pipeline)
-            return pipeline.execute()
-        except (RedisError, OSError) as error:
-            raise Unavailable(f"Redis at {self.where} does not answer: {type(error).__name__}: {error}") from error
+        self._redis.close()

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
 from redis import Redis, RedisCluster
 from redis.backoff import ConstantBackoff
 from redis.cluster import ClusterNode
+from redis.exceptions import RedisError
 from redis.retry import Retry
 
-from campaign_express.errors import ConfigError
+from campaign_express.errors import ConfigError, Unavailable
 
 TIMEOUT_S = 1.0  # for connecting, and for each answer
 
@@ -58,3 +60,29 @@ def connect(url: str, retries: int = 1) -> Redis | RedisCluster:
             "Settings that cannot be used:",
             ["redis_url: is not redis://HOST:PORT, rediss://HOST:PORT, or several with commas between them"],
         ) from None
+
+
+class Pipelines:
+    """A client for a few commands at a time, of one thread. It connects when it is first used."""
+
+    def __init__(self, url: str) -> None:
+        self.where = redact(url)
+        self._url = url
+        self._client: Redis | RedisCluster | None = None
+
+    def run(self, fill: Callable[[Any], object]) -> list[Any]:
+        """Replies to the commands that `fill` puts into a pipeline. Raises Unavailable when Redis does not answer."""
+        try:
+            if self._client is None:
+                self._client = connect(self._url)
+            pipeline: Any = self._client.pipeline(transaction=False)
+            fill(pipeline)
+            replies: list[Any] = pipeline.execute()
+        except (RedisError, OSError) as error:
+            raise Unavailable(f"Redis at {self.where} does not answer: {type(error).__name__}: {error}") from error
+        return replies
+
+    def close(self) -> None:
+        if self._client is not None:
+            self._client.close()
+            self._client = None

@@ -12,10 +12,7 @@ import logging
 import threading
 from typing import Any, NamedTuple
 
-from redis import Redis, RedisCluster
-from redis.exceptions import RedisError
-
-from campaign_express.adapters.redis import connect, redact
+from campaign_express.adapters.redis import Pipelines
 from campaign_express.errors import Unavailable
 
 log = logging.getLogger(__name__)
@@ -29,11 +26,9 @@ class SupplyMeter:
     """One agent's counts. `count` is for the thread that decides; `start` sends them from a thread of its own."""
 
     def __init__(self, url: str) -> None:
-        self.where = redact(url)
-        self._url = url
+        self._redis = Pipelines(url)
         self._counted: dict[str, list[int]] = {}  # exchange -> [requests since the start, wall clock of the last]
         self._sent: dict[str, int] = {}
-        self._client: Redis | RedisCluster | None = None
         self._away = False
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
@@ -56,9 +51,7 @@ class SupplyMeter:
         if self._thread is not None:
             self._thread.join(5.0)
         self.flush()
-        if self._client is not None:
-            self._client.close()
-            self._client = None
+        self._redis.close()
 
     def flush(self) -> bool:
         """Send what has been counted since the last time. False where Redis is away: it is kept for the next time."""
@@ -69,18 +62,18 @@ class SupplyMeter:
         }
         if not new:
             return True
-        try:
-            if self._client is None:
-                self._client = connect(self._url)
-            pipeline: Any = self._client.pipeline(transaction=False)
+
+        def fill(pipeline: Any) -> None:
             for exchange, (requests, _, last_ms) in new.items():
                 pipeline.hincrby(HOURS_KEY, str(last_ms // HOUR_MS), requests)
                 pipeline.hincrby(EXCHANGES_KEY, exchange, requests)
                 pipeline.hset(ASKED_KEY, exchange, last_ms)
-            pipeline.execute()
-        except (RedisError, OSError) as error:
+
+        try:
+            self._redis.run(fill)
+        except Unavailable as error:
             if not self._away:
-                log.warning("Requests are not counted: Redis at %s: %s", self.where, error)
+                log.warning("Requests are not counted: %s", error)
             self._away = True
             return False
         self._away = False
@@ -113,12 +106,10 @@ class SupplyStore:
     """For readers. Methods raise Unavailable when Redis does not answer."""
 
     def __init__(self, url: str) -> None:
-        self.where = redact(url)
-        self._url = url
-        self._client: Redis | RedisCluster | None = None
+        self._redis = Pipelines(url)
 
     def read(self) -> Supply:
-        hours, requests, asked = self._run(lambda pipeline: [pipeline.hgetall(key) for key in _KEYS])
+        hours, requests, asked = self._redis.run(lambda pipeline: [pipeline.hgetall(key) for key in _KEYS])
         return Supply(
             {int(hour): int(count) for hour, count in hours.items()},
             {name.decode(): int(count) for name, count in requests.items()},
@@ -128,22 +119,10 @@ class SupplyStore:
     def forget(self, hours: list[int]) -> None:
         """Drop the counts of these hours: they are learned."""
         if hours:
-            self._run(lambda pipeline: pipeline.hdel(HOURS_KEY, *(str(hour) for hour in hours)))
+            self._redis.run(lambda pipeline: pipeline.hdel(HOURS_KEY, *(str(hour) for hour in hours)))
 
     def close(self) -> None:
-        if self._client is not None:
-            self._client.close()
-            self._client = None
-
-    def _run(self, fill: Any) -> Any:
-        try:
-            if self._client is None:
-                self._client = connect(self._url)
-            pipeline: Any = self._client.pipeline(transaction=False)
-            fill(pipeline)
-            return pipeline.execute()
-        except (RedisError, OSError) as error:
-            raise Unavailable(f"Redis at {self.where} does not answer: {type(error).__name__}: {error}") from error
+        self._redis.close()
 
 
 _KEYS = (HOURS_KEY, EXCHANGES_KEY, ASKED_KEY)

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import logging
 import time
+from abc import ABC, abstractmethod
 from typing import Any, cast
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
@@ -56,7 +57,7 @@ class _NoEvent:
 _NO_EVENT = _NoEvent()
 
 
-class ShortCycle:
+class ShortCycle(ABC):
     """One request on its short way. To uvicorn's protocol it is a request cycle, to whoever answers a future."""
 
     __slots__ = (
@@ -82,9 +83,9 @@ class ShortCycle:
         """Nobody waits for the answer any more."""
         return self.disconnected or self.response_complete
 
+    @abstractmethod
     def begin(self, app: ExchangeApp) -> None:
         """The request is there, whole: have it answered."""
-        raise NotImplementedError
 
 
 class BidCycle(ShortCycle):
