@@ -26,7 +26,7 @@ environment.prepare()
 import ray  # noqa: E402  # reads its environment when imported
 from ray import serve  # noqa: E402
 
-from campaign_express import config  # noqa: E402
+from campaign_express import config, embedded  # noqa: E402
 from campaign_express.loadgen import run_load  # noqa: E402
 from campaign_express.loadreport import LoadReport  # noqa: E402
 from campaign_express.serving import builder  # noqa: E402
@@ -196,3 +196,12 @@ def deploy(cluster: str, tmp_path: Path) -> Iterator[Callable[..., Cells]]:
         path.unlink()
     if short.exists():
         short.rmdir()
+
+
+@pytest.fixture
+def servers(tmp_path: Path) -> Iterator[dict[str, str]]:
+    """Urls of real NATS and Valkey servers of the test's own."""
+    ports = {"embedded_redis_port": 0, "embedded_nats_port": 0}
+    settings = embedded.ensure(config.load({"data_dir": str(tmp_path / "servers"), **ports}, {}))
+    yield {"redis_url": settings.redis_url, "nats_url": settings.nats_url}
+    embedded.release(settings)

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from html import unescape
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import pytest
 from conftest import Cells, eventually, http
 from test_cell_serving import REQUEST
-
-from campaign_express import config, embedded
 
 Deploy = Callable[..., Cells]
 
@@ -31,15 +28,6 @@ campaigns:
     creatives:
       - {id: shoes, media: banner, w: 300, h: 250, landing: "https://acme.example/", image: "https://acme.example/i.png"}
 """
-
-
-@pytest.fixture
-def servers(tmp_path: Path) -> Iterator[dict[str, str]]:
-    """Urls of real NATS and Valkey servers of the test's own."""
-    ports = {"embedded_redis_port": 0, "embedded_nats_port": 0}
-    settings = embedded.ensure(config.load({"data_dir": str(tmp_path / "servers"), **ports}, {}))
-    yield {"redis_url": settings.redis_url, "nats_url": settings.nats_url}
-    embedded.release(settings)
 
 
 def test_notices_of_a_bid_become_events(servers: dict[str, str], deploy: Deploy, tmp_path: Path) -> None:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import pytest
 from conftest import Cells, eventually, http
 from test_cell_serving import REQUEST
 
-from campaign_express import config, embedded
 from campaign_express.adapters.control import ControlStore
 from campaign_express.control import Stop, Switched, with_stop, without_stop
 
@@ -31,14 +29,6 @@ campaigns:
     creatives:
       - {id: shoes, media: banner, w: 300, h: 250, landing: "https://acme.example/", image: "https://acme.example/i.png"}
 """
-
-
-@pytest.fixture
-def servers(tmp_path: Path) -> Iterator[dict[str, str]]:
-    ports = {"embedded_redis_port": 0, "embedded_nats_port": 0}
-    settings = embedded.ensure(config.load({"data_dir": str(tmp_path / "servers"), **ports}, {}))
-    yield {"redis_url": settings.redis_url, "nats_url": settings.nats_url}
-    embedded.release(settings)
 
 
 def test_a_budget_from_lease_to_books(servers: dict[str, str], deploy: Deploy, tmp_path: Path) -> None:
