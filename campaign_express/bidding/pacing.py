@@ -77,6 +77,7 @@ class Course(Struct, array_like=True):
     participation: float = FIRST_PARTICIPATION
     usual: float = FIRST_PARTICIPATION  # participation over the last hour
     multiplier: float = 1.0
+    began: bool = False  # the last step brought the first requests
 
     @property
     def unit(self) -> float:
@@ -119,6 +120,7 @@ def _observe(course: Course, seen: Seen) -> bool:
     committed = seen.committed - course.committed
     course.at_ms, course.committed, course.requests = seen.at_ms, seen.committed, seen.requests
     course.step_ms += (elapsed - course.step_ms) * (0.2 if course.step_ms else 1.0)
+    course.began = not course.supply and requests > 0
     _measure_supply(course, requests, elapsed)
     delays = elapsed / max(seen.delay_ms, 1.0)
     if not seen.able:
@@ -162,6 +164,8 @@ def _participate(course: Course, plan: Plan, seen: Seen) -> None:
     doubled = course.participation * 2.0 ** (course.step_ms / (course.step_ms + seen.delay_ms))
     known = course.spent >= KNOWN_IMPRESSIONS * seen.cost
     bound = max(doubled, planned / full if known else min(planned / full, FIRST_PARTICIPATION))
+    if course.began:  # for a part of the step only, maybe: its supply looks smaller than it is
+        bound = course.participation
     course.participation = min(max(wanted / full, 0.0), bound, 1.0)
 
 

@@ -235,6 +235,18 @@ def test_evidence_that_is_late_does_not_let_participation_leap() -> None:
     assert course.participation <= 2.0 * pacing.FIRST_PARTICIPATION
 
 
+def test_the_first_requests_of_a_step_do_not_let_participation_leap() -> None:
+    """A known campaign, and traffic that began in the last tenth of a second: its supply looks a tenth of what it is."""
+    evidence = 100 * 2000.0
+    course = pacing.Course(spent=evidence, taken=evidence / 1500.0, participation=0.01)
+    made = plan(campaign(), FLAT, DAY, 1e7)  # 116 a second, of 150,000 that full participation would spend
+    seen = pacing.Seen(float(START_MS), 0.0, 0, 1000.0, 2000.0)
+    pacing.step(course, made, seen)
+    assert pacing.step(course, made, seen._replace(at_ms=START_MS + 1000.0, requests=1)).participation <= 0.01
+    after = pacing.step(course, made, seen._replace(at_ms=START_MS + 2000.0, requests=101))
+    assert after.participation < 0.01
+
+
 def test_a_step_is_bounded_and_repeatable() -> None:
     course = pacing.Course()
     made = plan(campaign(), FLAT, DAY, 1e6)
