@@ -25,7 +25,7 @@ from campaign_express.adapters import users_lua
 from campaign_express.adapters.redis_batch import Command, RedisBatch, slot_of
 from campaign_express.adapters.redis_link import UNANSWERED, NoReply, pack
 from campaign_express.adapters.users_cache import Known, KnownPersons
-from campaign_express.adapters.users_keys import MAX_IDS, counts_key
+from campaign_express.adapters.users_keys import MAX_IDS, counts_key, profile_key
 from campaign_express.adapters.users_links import UserLinks
 from campaign_express.adapters.users_state import (
     NO_PROFILE,
@@ -67,11 +67,12 @@ _SEEN_COMMANDS = 4
 class _Task:
     """Commands that wait for the next round trip. Sent again until they are answered: all may be sent twice."""
 
-    __slots__ = ("at", "command", "kind", "tries")
+    __slots__ = ("at", "command", "kind", "persons", "tries")
 
     def __init__(self, known_slot: int, kind: str, count: int, packed: bytes) -> None:
         self.command: Command = (known_slot, packed, count)
-        self.kind = kind  # settle, hold (settle with holds), cancel, clean
+        self.kind = kind  # settle, hold (settle with holds), cancel, clean, adopt
+        self.persons: tuple[str, str] | None = None  # of an adoption: canonical and other token
         self.at = 0.0  # when it was answered, or is due
         self.tries = 0
 
@@ -171,7 +172,7 @@ class RedisUsers:
         packed += give_back + self._seen(person, self._hold_ttl)
         self._queue.append(_Task(slot, "hold", len(holds) + 1 + _SEEN_COMMANDS, packed))
         if others := self._unlinked.pop(state.key, None):
-            self._links.ask([state.key, *others], self._wall_ms)
+            self._adopt(state.key, others)
 
     def flush(self) -> None:
         tasks = self._due()
@@ -300,6 +301,19 @@ class RedisUsers:
         key = counts_key(token)
         self._queue.append(_Task(slot_of(key), "clean", 1, pack(b"PEXPIRE", key, self._profile_ttl)))
 
+    def _adopt(self, canonical: str, others: list[str]) -> None:
+        """Make others, of which nothing was known a moment ago, aliases. It travels with the next fetch; what has come
+        to be known of one meanwhile is for `UserLinks`, which takes some ten round trips."""
+        if canonical > min(others):
+            self._links.ask([canonical, *others], self._wall_ms)
+            return
+        for other in others:
+            key = counts_key(other)
+            call = users_lua.adopt.call((key, profile_key(other)), canonical.encode(), self._profile_ttl)
+            task = _Task(slot_of(key), "adopt", 1, call)
+            task.persons = (canonical, other)
+            self._queue.append(task)
+
     def _cancel(self, known: Known, token: bytes) -> None:
         self._queue.append(_Task(known.slot, "cancel", 1, _GIVE_BACK % (known.token.encode(), token)))
 
@@ -354,6 +368,8 @@ class RedisUsers:
                 task.at = now + CANCEL_AGAIN_S[task.tries]
                 task.tries += 1
                 self._later = sorted([*self._later, task], key=lambda one: one.at)[:MAX_QUEUED]
+            elif task.persons is not None and reply == 0:
+                self._links.ask(task.persons, self._wall_ms)
             if isinstance(reply, Exception):
                 self._complain(reply)
         self._queue.extendleft(reversed(again))

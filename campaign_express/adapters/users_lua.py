@@ -215,6 +215,14 @@ redis.call('PEXPIRE', KEYS[1], ARGV[2])
 return state
 """
 
+# KEYS: u, p. ARGV as of ALIAS. Makes this an alias where nothing at all is here; returns whether it did.
+ADOPT = """
+if redis.call('EXISTS', KEYS[1], KEYS[2]) > 0 then return 0 end
+redis.call('HSET', KEYS[1], '@', ARGV[1])
+redis.call('PEXPIRE', KEYS[1], ARGV[2])
+return 1
+"""
+
 # ARGV: ms that counts stay, then the fields and values of an alias. Adds them to what is here.
 MERGE = (
     _COMMON
@@ -263,5 +271,5 @@ class Script:
 
 
 confirm, release, won, ripen = Script(CONFIRM), Script(RELEASE), Script(WON), Script(RIPEN)
-profile, alias, merge = Script(PROFILE), Script(ALIAS), Script(MERGE)
-ALL = (confirm, release, won, ripen, profile, alias, merge)
+profile, alias, adopt, merge = Script(PROFILE), Script(ALIAS), Script(ADOPT), Script(MERGE)
+ALL = (confirm, release, won, ripen, profile, alias, adopt, merge)

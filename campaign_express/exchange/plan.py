@@ -41,7 +41,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     behaviour: Behaviour = Behaviour()
     people: int = 0  # 0: one for six requests
     bid_connections: int = 128  # an answer takes some 20 ms on a busy machine, and there are over a thousand a second
-    notice_connections: int = 24
+    notice_connections: int = 128  # likewise: a notice that waits for a connection is one the bidder is never told
     grace_ms: int = 200  # beyond tmax that an answer is waited for: delays of this process, which shares the machine
     timeout_s: float = 5.0  # real time; then a bid or notice counts as unanswered
     linger_s: float = 15.0  # real time after the last answer in which notices that are due are still sent

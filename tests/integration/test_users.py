@@ -307,6 +307,19 @@ def test_a_person_counts_as_one_under_all_ids(
     assert look(agent, BOTH).shown["c:1"] == (NOW + 1000,)
 
 
+def test_an_id_that_came_to_be_known_before_the_bid_is_put_together_with_the_others(
+    agent: RedisUsers, other_agent: RedisUsers, client: Redis, eventually: Eventually
+) -> None:
+    canonical, other = canonical_and_other()
+    state = look(agent, BOTH)  # nothing is known of the other id
+    bid(other_agent, "two", UserWant((other,), 1))  # and now something is
+    agent.settle(state, [Hold("one", ("c:1",), NOW + EXP)])
+    agent.flush()
+    alias = counts_key(token_of(other))
+    eventually(lambda: client.hgetall(alias) == {b"@": token_of(canonical).encode()}, 5.0)
+    assert look(agent, UserWant((canonical,), 1)).held == {"c:1": 2, "k:2": 1}
+
+
 def test_counts_under_two_ids_are_put_together(
     agent: RedisUsers, profiles: UserProfiles, counts: UserCounts, eventually: Eventually
 ) -> None:

@@ -236,7 +236,7 @@ def test_evidence_that_is_late_does_not_let_participation_leap() -> None:
 
 
 def test_the_first_requests_of_a_step_do_not_let_participation_leap() -> None:
-    """A known campaign, and traffic that began in the last tenth of a second: its supply looks a tenth of what it is."""
+    """A known campaign, and traffic that began a moment before the step ended: its supply looks a hundredth of it."""
     evidence = 100 * 2000.0
     course = pacing.Course(spent=evidence, taken=evidence / 1500.0, participation=0.01)
     made = plan(campaign(), FLAT, DAY, 1e7)  # 116 a second, of 150,000 that full participation would spend
