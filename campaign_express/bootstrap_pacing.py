@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from campaign_express.adapters.control import ControlStore
@@ -18,6 +18,7 @@ from campaign_express.bidding.model import Catalog, Exchanges
 from campaign_express.clock import Clock
 from campaign_express.config import Settings
 from campaign_express.errors import ConfigError
+from campaign_express.treasury.loops import Health
 from campaign_express.treasury.notify import Recipients, Watch
 from campaign_express.treasury.notify_conditions import Conditions, Look, Thresholds
 from campaign_express.treasury.notify_sender import Channel, Sender
@@ -44,8 +45,9 @@ def build_pacemaker(
     epoch: Callable[[], int],
     clock: Clock,
     terms: StreamTerms,
+    healths: Mapping[str, Health],
 ) -> Pacemaker:
-    """`catalog`: the one in force. `epoch`: of this treasury's term. Raises ConfigError."""
+    """`catalog`: the one in force. `epoch`: of this treasury's term. `healths`: by part. Raises ConfigError."""
     supply, told = SupplyStore(settings.redis_url), Told(settings.redis_url)
     watched_supply = SupplyStore(settings.redis_url)  # of its own: another thread reads it
     memory = PacingStore(settings.redis_url)
@@ -75,8 +77,8 @@ def build_pacemaker(
     thresholds = Thresholds(
         settings.notify_behind_share, settings.notify_behind_minutes, settings.notify_silent_minutes
     )
-    watch = Watch(Conditions(thresholds), look, queue(Watch.name), told, recipients)
-    sender = Sender(queue(Sender.name), channels)
+    watch = Watch(Conditions(thresholds), look, queue(Watch.name), told, recipients, healths[Watch.name])
+    sender = Sender(queue(Sender.name), channels, healths[Sender.name])
 
     def close() -> None:
         pacing.close()

@@ -31,6 +31,8 @@ from campaign_express.treasury.breaker import Velocity, VelocityBreaker
 from campaign_express.treasury.consumer import CALM_S, Consumer
 from campaign_express.treasury.loops import Health, Loop, Worker
 from campaign_express.treasury.metrics import families
+from campaign_express.treasury.notify import Watch
+from campaign_express.treasury.notify_sender import Sender
 from campaign_express.treasury.reconcile import Reconciler
 from campaign_express.treasury.service import Treasury
 from campaign_express.treasury.sweeper import Sweeper
@@ -91,6 +93,7 @@ class Parts:
             "lag_s": round(self.consumer.tallies.lag_s, 1),
             "stuck_events": self.consumer.tallies.stuck,
             "lost_ledgers": sorted(self.reconciler.lost),
+            "pacing": self.pacemaker.pacing.furthest(),
             "audit": {
                 "invariant": findings.broken,
                 "overspent": findings.overspent,
@@ -119,7 +122,7 @@ def build_treasury(settings: Settings, catalog: Catalog | None = None, calm_s: f
         settings.stream_max_bytes,
         settings.stream_duplicate_window_s,
     )
-    healths: dict[str, Health] = {name: Health() for name in (Consumer.name, Auditor.name)}
+    healths: dict[str, Health] = {name: Health() for name in (Consumer.name, Auditor.name, Watch.name, Sender.name)}
     control = ControlStore(settings.redis_url)
     event_log = EventLog(settings.nats_url)
     ledger = Ledger(
@@ -144,6 +147,7 @@ def build_treasury(settings: Settings, catalog: Catalog | None = None, calm_s: f
         epoch=lambda: lock.epoch,
         clock=clock,
         terms=terms,
+        healths=healths,
     )
     listeners = [breaker.take, pacemaker.pacing.heard]
     consumer = Consumer(queue, counts, ledger, clock, healths[Consumer.name], listeners, calm_s)

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from msgspec import Struct
 
 from campaign_express.notifications import Letter, Notification
-from campaign_express.treasury.loops import sleep
+from campaign_express.treasury.loops import Health, sleep
 from campaign_express.treasury.notify_conditions import Conditions, Look
 
 log = logging.getLogger(__name__)
@@ -65,6 +66,7 @@ class Watch:
         queue: Queue,
         told: Told,
         recipients: Recipients,
+        health: Health,
         period_s: float = PERIOD_S,
     ) -> None:
         self._conditions = conditions
@@ -72,6 +74,7 @@ class Watch:
         self._queue = queue
         self._told = told
         self._recipients = recipients
+        self._health = health
         self._period_s = period_s
         self._known: set[str] = set()  # of those that hold now: told
         self.found: dict[str, int] = {}  # how many were told, by condition
@@ -79,7 +82,9 @@ class Watch:
     async def run(self, stop: asyncio.Event) -> None:
         try:
             while not stop.is_set():
+                began = time.monotonic()
                 await self.once()
+                self._health.succeeded(self.name, time.monotonic() - began)
                 await sleep(stop, self._period_s)
         finally:
             await self._queue.close()

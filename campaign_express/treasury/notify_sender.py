@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Protocol
@@ -17,6 +18,7 @@ from typing import Protocol
 from campaign_express.adapters.http_post import Refused, Undelivered
 from campaign_express.adapters.notify_queue import Taken
 from campaign_express.notifications import Letter
+from campaign_express.treasury.loops import Health
 
 log = logging.getLogger(__name__)
 
@@ -57,12 +59,14 @@ class Sender:
         self,
         queue: Queue,
         channels: Mapping[str, Channel],
+        health: Health,
         *,
         attempts: int = ATTEMPTS,
         first_pause_s: float = FIRST_PAUSE_S,
     ) -> None:
         self._queue = queue
         self._channels = channels
+        self._health = health
         self._attempts = attempts
         self._first_pause_s = first_pause_s
         self.outcomes: Counter[str] = Counter()
@@ -71,7 +75,9 @@ class Sender:
         try:
             while not stop.is_set():
                 taken = await self._queue.take(BATCH, WAIT_S)
+                began = time.monotonic()
                 await asyncio.gather(*(self._deliver(one) for one in taken))
+                self._health.succeeded(self.name, time.monotonic() - began)
         finally:
             await self._queue.close()
 

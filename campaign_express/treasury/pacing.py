@@ -37,6 +37,7 @@ KEEP_HOURS = 48
 KEEP_RECORDS_MS = 8 * 24 * HOUR_MS
 PROMPT_MS = 30 * 60_000  # seen so soon after a day's beginning, its plan counts from there
 NEAR = 0.05  # share of the day's goal
+TOLD = 20  # campaigns of which the operator's status tells
 REPLAN = 0.01  # change of a goal that makes a new plan
 DELAY_MS = 30_000.0  # of notices, until some have come
 DELAY_EVENTS = 2000  # over which their delay is averaged
@@ -199,6 +200,22 @@ class PacingLoop:
             if one.runs:
                 found["behind" if one.behind > NEAR else "ahead" if one.behind < -NEAR else "near"] += 1
         return found
+
+    def furthest(self) -> dict[str, dict[str, float]]:
+        """For an operator: of the campaigns that may run, those furthest behind their curve or ahead of it; USD."""
+        running = [(name, one) for name, one in self.progress.items() if one.runs]
+        running.sort(key=lambda item: -abs(item[1].behind))
+        return {
+            name: {
+                "goal": round(one.goal / 1e6, 6),
+                "due": round(one.due / 1e6, 6),
+                "spent": round(one.spent / 1e6, 6),
+                "behind": round(one.behind, 4),
+                "participation": one.pace.participation,
+                "multiplier": one.pace.multiplier,
+            }
+            for name, one in running[:TOLD]
+        }
 
     def close(self) -> None:
         """Save, where this process has paced until now. To be called when no step is under way."""

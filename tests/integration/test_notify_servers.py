@@ -24,6 +24,7 @@ from campaign_express.adapters.webhook import Webhook
 from campaign_express.config import Secret
 from campaign_express.errors import Unavailable
 from campaign_express.notifications import STREAM, Letter, Notification
+from campaign_express.treasury.loops import Health
 from campaign_express.treasury.notify import Recipients, Watch
 from campaign_express.treasury.notify_conditions import Conditions, Look
 from campaign_express.treasury.notify_sender import Channel, Sender
@@ -136,7 +137,7 @@ def sending(
             await putting.put(one)
             await putting.put(one)  # the same again: dropped
         await putting.close()
-        sender = Sender(queue(nats, "sender"), made, attempts=attempts, first_pause_s=0.2)
+        sender = Sender(queue(nats, "sender"), made, Health(), attempts=attempts, first_pause_s=0.2)
         await _run_until(sender.run, lambda: done(sender))
         return sender, await counts(nats)
 
@@ -228,7 +229,7 @@ def test_a_letter_outlives_the_sender_and_the_broker(tmp_path: Path, doubles: Do
                 await queue(server).take(1, 0.1)
 
         async def deliver() -> None:
-            sender = Sender(queue(server), channels(doubles.url))
+            sender = Sender(queue(server), channels(doubles.url), Health())
             await _run_until(sender.run, lambda: total(sender) == 1)
 
         asyncio.run(put())
@@ -258,7 +259,7 @@ def test_a_condition_is_told_once_whatever_ends_in_between(nats: NatsProcess, va
     look = Look(0, None, {}, {}, {}, {})  # type: ignore[arg-type]
 
     async def once(told: Told) -> None:
-        watch = Watch(Always(), lambda: look, queue(nats), told, RECIPIENTS)
+        watch = Watch(Always(), lambda: look, queue(nats), told, RECIPIENTS, Health())
         try:
             await watch.once()
         finally:

@@ -23,6 +23,7 @@ from campaign_express.bootstrap_pacing import build_channels
 from campaign_express.config import Secret, Settings, load
 from campaign_express.errors import ConfigError, Unavailable
 from campaign_express.notifications import Letter, Notification
+from campaign_express.treasury.loops import Health, keep
 from campaign_express.treasury.notify import Recipients, Watch
 from campaign_express.treasury.notify_conditions import Conditions, Look, Thresholds
 from campaign_express.treasury.notify_sender import Sender
@@ -131,8 +132,8 @@ class Kept:
 RECIPIENTS = Recipients(webhook=True, email="x@example.com,y@example.com", sms=("+491", "+492"))
 
 
-def watch(kept: Kept, looks: list[Look]) -> Watch:
-    return Watch(Conditions(Thresholds()), lambda: looks[0], kept, kept, RECIPIENTS)
+def watch(kept: Kept, looks: list[Look], health: Health | None = None) -> Watch:
+    return Watch(Conditions(Thresholds()), lambda: looks[0], kept, kept, RECIPIENTS, health or Health(), period_s=0.001)
 
 
 def spent_all(at_ms: int = START_MS) -> Look:
@@ -169,6 +170,22 @@ def test_what_could_not_be_queued_is_queued_next_time_under_the_same_ids() -> No
     assert kept.told == {"budget-100:daily:campaign:c:d20261125"}
 
 
+def test_a_watch_that_goes_on_after_a_failure_has_no_problem_any_more() -> None:
+    health = Health()
+    watching = watch(Kept(fails=1), [spent_all()], health)
+
+    async def scene() -> None:
+        stop = asyncio.Event()
+        running = asyncio.ensure_future(keep(watching, health, stop))
+        while not health.runs:  # noqa: ASYNC110  # it tells nobody
+            await asyncio.sleep(0.001)
+        stop.set()
+        await running
+
+    asyncio.run(asyncio.wait_for(scene(), 5.0))
+    assert (health.failures, health.problem) == (1, "")
+
+
 NOTIFICATION = Notification(id="n", condition="budget-100", subject="campaign:c", title="T", text="t", at_ms=START_MS)
 
 
@@ -201,7 +218,7 @@ class Box:
                 if raises:
                     raise raises[0]
 
-        sender = Sender(self, {"webhook": Channel()}, attempts=attempts, first_pause_s=5.0)
+        sender = Sender(self, {"webhook": Channel()}, Health(), attempts=attempts, first_pause_s=5.0)
         letter = Letter(notification=NOTIFICATION, channel=self.channel)
         asyncio.run(sender._deliver(Taken(letter, self.attempt, None)))  # type: ignore[arg-type]
         return self.result

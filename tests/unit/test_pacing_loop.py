@@ -26,7 +26,7 @@ from campaign_express.clock import Clock
 from campaign_express.control import Pace, Paces, Stop, Switches
 from campaign_express.events import MoneyEvent
 from campaign_express.treasury.goals import goals_of_today
-from campaign_express.treasury.pacing import PacingLoop, teach
+from campaign_express.treasury.pacing import TOLD, PacingLoop, teach
 from tests.support.pacing_world import DIURNAL, START_MS, campaign
 
 MINUTE_MS, HOUR_MS = 60_000, 3_600_000
@@ -178,6 +178,24 @@ def test_spending_follows_the_curve_that_was_taught() -> None:
     assert loop.places() == {"near": 1, "behind": 0, "ahead": 0}
     place.pass_time(loop, 120, 0)
     assert loop.places() == {"near": 0, "behind": 1, "ahead": 0}
+    told = loop.furthest()["c"]
+    assert told["goal"] == 99.5
+    assert told["behind"] > 0.05
+    assert told["due"] - told["spent"] == pytest.approx(told["behind"] * 99.5, abs=0.01)
+    assert told["participation"] == loop.progress["c"].pace.participation
+
+
+def test_an_operator_is_told_of_those_furthest_from_their_curves_first() -> None:
+    place = Place(catalog(*(daily(f"c{number:02}") for number in range(30))))
+    loop = place.loop()
+    place.pass_time(loop, 60, 0)
+    loop.progress["c07"] = loop.progress["c07"]._replace(behind=-0.5)  # ahead counts as much as behind
+    loop.progress["c11"] = loop.progress["c11"]._replace(behind=0.4)
+    loop.progress["c12"] = loop.progress["c12"]._replace(behind=0.9, runs=False)  # one that may not bid is no news
+    told = list(loop.furthest())
+    assert told[:2] == ["c07", "c11"]
+    assert len(told) == TOLD
+    assert "c12" not in told
 
 
 def test_the_curve_of_a_day_is_that_of_its_beginning() -> None:
