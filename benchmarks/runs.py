@@ -15,6 +15,7 @@ from typing import Any
 
 from benchmarks import closed_loop, workload
 from benchmarks.figures import Figure, cell_ratios
+from benchmarks.machine import reference_loop_ms
 from benchmarks.processes import command_line, descendants
 from benchmarks.targets import BY_NAME, Running, post
 from campaign_express.loadgen import run_load
@@ -65,6 +66,7 @@ def core(bench: Bench) -> list[Figure]:
     """The core by itself, in a process that holds nothing else."""
     bench.say("core: cost of a request, matching")
     command = [sys.executable, "-m", "benchmarks.core", str(bench.folder), "--runs", str(bench.plan.core_runs)]
+    before_ms = reference_loop_ms()
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
         raise RuntimeError(f"benchmarks.core failed:\n{done.stderr[-3000:]}")
@@ -79,6 +81,7 @@ def core(bench: Bench) -> list[Figure]:
         Figure("core_us_per_request_batch1", "µs", tuple(found["batch1"])),
         Figure("core_cpu_us_per_request_batch16", "µs", tuple(found["batch16_cpu"])),
         Figure("core_cpu_us_per_request_batch1", "µs", tuple(found["batch1_cpu"])),
+        Figure("core_reference_loop_ms", "ms", (before_ms, reference_loop_ms())),
         growth("match_and_list_10000_over_100", found["match_and_list"]),
         Figure("campaigns_matched_of_1000", "(least, median, most)", tuple(found["matched_min_median_max"])),
     ]
@@ -96,11 +99,13 @@ class Trials:
         self._closed: defaultdict[str, list[closed_loop.ClosedLoop]] = defaultdict(list)
         self._open: defaultdict[tuple[str, int], list[LoadReport]] = defaultdict(list)
         self._round_trips: list[float] = []  # a batch
+        self._reference_ms: list[float] = []  # at the beginning of each round
         self.problems: list[str] = []
 
     def run(self) -> None:
         """All rounds. A target that fails is left out from there on and named in `problems`."""
         for number in range(1, self._bench.plan.rounds + 1):
+            self._reference_ms.append(reference_loop_ms())
             for name in list(self._names):
                 try:
                     self._one(number, name)
@@ -136,6 +141,8 @@ class Trials:
         figures = cell_ratios(rates)
         for (name, rate), reports in self._open.items():
             figures += _open_loop(rate, reports, name.removeprefix("cell"))
+        if self._reference_ms:
+            figures.append(Figure("reference_loop_ms", "ms", tuple(self._reference_ms)))
         if self._round_trips:
             figures.append(Figure("redis_round_trips_per_batch", "", tuple(self._round_trips)))
         figures += [Figure(f"{name}_rps", "req/s", tuple(values)) for name, values in rates.items()]

@@ -254,12 +254,10 @@ class Bidder:
             # Nothing is spent or counted by a test, so it need not reserve what others could use.
             weight = 0 if context.request.test == 1 else len(context.request.imp)
             wants.append(UserWant(ids, weight) if ids else None)
-        found: list[UserState | None] = [None] * len(wants)
-        self._state_ns = 0
-        if any(wants):
-            start = self._clock_ns()
-            found = self.state.users.fetch(wants, wall_ms, self.state.timeout_s)
-            self._state_ns = self._clock_ns() - start
+        start = self._clock_ns()
+        # Where nobody is asked for too: what earlier batches have left to be written travels with it.
+        found = self.state.users.fetch(wants, wall_ms, self.state.timeout_s)
+        self._state_ns = self._clock_ns() - start if any(wants) else 0
         people: list[UserState | None] = []
         for context, want, state in zip(contexts, wants, found, strict=True):
             people.append(NOBODY if want is None else state)

@@ -1,4 +1,4 @@
-"""The only place where adapters are constructed: settings in, a ready bidder out. Imports no Ray."""
+"""Adapters are constructed and put together here: settings in, a ready bidder out. Imports no Ray."""
 
 from __future__ import annotations
 

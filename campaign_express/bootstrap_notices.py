@@ -75,8 +75,8 @@ def build_notice_service(settings: Settings, meters: Meters, cell: str) -> Notic
     """
     exchanges = read_exchanges(settings).exchanges
     keys = parse_keys(settings.notice_keys)
+    check_exchanges(settings, exchanges)
     price_keys = parse_price_keys(settings.price_keys)
-    _check(settings, exchanges, price_keys)
     clock = parse_clock(settings.simulated_clock)
     rates = load_rates(Path(settings.rates_file) if settings.rates_file else None)
     windows = Windows(settings.click_window_s * 1000, settings.view_window_s * 1000)
@@ -129,7 +129,9 @@ def _price_terms(exchange: Exchange, keys: Mapping[str, tuple[bytes, bytes]]) ->
     )
 
 
-def _check(settings: Settings, exchanges: tuple[Exchange, ...], keys: Mapping[str, object]) -> None:
+def check_exchanges(settings: Settings, exchanges: tuple[Exchange, ...]) -> None:
+    """Raises ConfigError for settings of notices that do not fit these exchanges."""
+    keys = parse_price_keys(settings.price_keys)
     names = {exchange.name for exchange in exchanges}
     problems = [f"price_keys: no exchange is called {name}" for name in sorted(keys.keys() - names)]
     for exchange in exchanges:

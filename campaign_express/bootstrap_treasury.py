@@ -14,7 +14,7 @@ from campaign_express.adapters.control import ControlStore
 from campaign_express.adapters.event_log import EventLog
 from campaign_express.adapters.event_queue import EventQueue
 from campaign_express.adapters.leader import LeaderLock
-from campaign_express.adapters.ledger import Ledger
+from campaign_express.adapters.ledger import LATEST_S, Ledger
 from campaign_express.adapters.nats import StreamTerms
 from campaign_express.adapters.users_counts import UserCounts
 from campaign_express.bidding.budget import Accounts, settle_s
@@ -62,7 +62,7 @@ class Parts:
                 "treasury_events": tallies.outcomes,
                 "treasury_committed_usd": tallies.committed_micros / 1e6,
                 "treasury_dead_events": tallies.buried,
-                "treasury_stuck_events": tallies.stuck,
+                "treasury_stuck_events": len(tallies.stuck),
                 "treasury_lag_events": tallies.lag_events,
                 "treasury_lag_seconds": tallies.lag_s,
                 "treasury_swept_leases": self.sweeper.leases,
@@ -91,7 +91,7 @@ class Parts:
             **self.treasury.status(),
             "lag_events": self.consumer.tallies.lag_events,
             "lag_s": round(self.consumer.tallies.lag_s, 1),
-            "stuck_events": self.consumer.tallies.stuck,
+            "stuck_events": len(self.consumer.tallies.stuck),
             "lost_ledgers": sorted(self.reconciler.lost),
             "pacing": self.pacemaker.pacing.furthest(),
             "audit": {
@@ -130,6 +130,7 @@ def build_treasury(settings: Settings, catalog: Catalog | None = None, calm_s: f
         Accounts(current, settings.budget_headroom),
         settle_s=settle_s(exps, settings.notice_lateness_s),
         replicas=settings.ledger_replicas,
+        remember_s=settings.notice_url_life_s + LATEST_S,
     )
     counts = UserCounts.from_settings(settings, CountedEntities(current), max(exps.values()), settings.ledger_replicas)
     velocity = Velocity(settings.breaker_factor, settings.breaker_window_s * 1000, settings.breaker_floor_micros)

@@ -1,8 +1,8 @@
 """Every setting: its name, default and meaning. docs/configuration.md is tested against this file.
 
 Values come from the Serve application's `args` (serve_config.yaml), then from the environment as
-`CAMPAIGN_EXPRESS_<NAME>` (which wins), then from the defaults here. Unknown names are errors. Secrets come only from
-the environment or files and are never printed: their fields are `Secret`.
+`CAMPAIGN_EXPRESS_<NAME>` (which wins), then from the defaults here. Unknown names in `args` are errors. Secrets come
+only from the environment or files and are never printed: their fields are `Secret`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Meta, Struct
@@ -113,7 +114,7 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     notify_behind_share: Annotated[float, Meta(gt=0, le=1)] = 0.1  # of a day's goal that a campaign lacks,
     notify_behind_minutes: Positive = 60  # for so long, wall clock
     notify_silent_minutes: Positive = 15  # without a request of an exchange
-    notify_webhook_url: str = ""
+    notify_webhook_url: Secret = Secret("")  # some services tell who may post by it alone
     notify_webhook_secret: Secret = Secret("")  # signs what is sent there
     notify_email_to: str = ""  # addresses with commas between
     notify_email_from: str = ""  # a sender that SendGrid has verified
@@ -138,6 +139,10 @@ USUAL_NAMES = {
     "twilio_account_sid": "TWILIO_ACCOUNT_SID",
     "twilio_auth_token": "TWILIO_AUTH_TOKEN",
 }
+
+
+SECRET_FIELDS = frozenset(field.name for field in msgspec.structs.fields(Settings) if field.type is Secret)
+URL_FIELDS = ("redis_url", "nats_url")  # in which a password may stand
 
 
 def _dec_hook(kind: type, value: Any) -> Any:
@@ -171,3 +176,17 @@ def load(args: Mapping[str, Any] | None = None, environ: Mapping[str, str] | Non
     if problems:
         raise ConfigError("Settings that cannot be used:", problems)
     return Settings(**good)
+
+
+def refuse_secrets(args: dict[str, Any]) -> None:
+    """Raises ConfigError for secrets among `args`, naming the environment variable each belongs in."""
+    held = [name for name in args if name in SECRET_FIELDS]
+    held += [name for name in URL_FIELDS if has_password(str(args.get(name) or ""))]
+    if held:
+        problems = [f"args.{name}: holds a secret; set {PREFIX}{name.upper()} in the environment" for name in held]
+        raise ConfigError("Settings that cannot be used:", problems)
+
+
+def has_password(urls: str) -> bool:
+    """Whether one of comma-separated urls carries a password (or a token in a user's place)."""
+    return any("@" in urlsplit(url.strip()).netloc for url in urls.split(","))

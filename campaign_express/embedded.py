@@ -228,7 +228,11 @@ def _hold(directory: Path) -> None:
 def _spawn(server: Server, directory: Path, port: int, lock: int) -> None:
     if port_taken(LOOPBACK, port):
         raise PortTaken(
-            "A port is taken:", [f"{server.setting} = {port} (set {PREFIX}{server.setting.upper()} to another one)"]
+            "A port is taken:",
+            [
+                f"{server.setting} = {port}: another program listens there. If it is your bidder's own, run this "
+                f"in its directory or set {PREFIX}DATA_DIR; else set {PREFIX}{server.setting.upper()} to another port"
+            ],
         )
     log = directory / supervise.LOG
     if log.exists() and log.stat().st_size > LOG_KEPT_BYTES:

@@ -18,6 +18,7 @@ import nats.errors
 import nats.js.errors
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
+from campaign_express.adapters.event_queue import problem_of
 from campaign_express.adapters.nats import connect, redact
 from campaign_express.errors import Unavailable
 from campaign_express.events import STREAM, SUBJECTS, MoneyEvent, decode_event, subject_of
@@ -66,10 +67,16 @@ class EventLog:
                     messages, pending = runner.run(reading.fetch())
                     for message in messages:
                         try:
-                            yield decode_event(message)
+                            event = decode_event(message)
                         except msgspec.DecodeError:
                             self.unreadable += 1
                             log.error("a message of the event log is no event")
+                            continue
+                        if problem := problem_of(event):
+                            self.unreadable += 1
+                            log.error("an event of the event log cannot be applied: %s", problem)
+                        else:
+                            yield event
             except _TROUBLE as error:
                 raise Unavailable(f"NATS at {self.where}: {error or type(error).__name__}") from error
             finally:

@@ -9,6 +9,7 @@ may be called from several threads.
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -32,7 +33,10 @@ from campaign_express.bidding.settlement import KINDS, event_ms
 from campaign_express.errors import Unavailable
 from campaign_express.events import MoneyEvent
 
-REMEMBER_S = 54 * 3600  # a bid's events may lie in a spool or queue for some hours after its URLs have died
+log = logging.getLogger(__name__)
+
+LATEST_S = 6 * 3600  # so long a bid's events may lie in a spool or queue after its URLs have died
+REMEMBER_S = 48 * 3600 + LATEST_S
 KEEP_HOURS_S = 3 * 86_400  # periods that are over are kept so long, for audits and people
 KEEP_DAYS_S = 40 * 86_400
 EVENTS_A_CALL = 256  # in one script: a master serves nobody else meanwhile (some 2 ms)
@@ -42,6 +46,8 @@ _TRADE, _SETTLE, _SWEEP, _STATE, _FENCE, _FORGET, _SPENT = (
     load(f"ledger_{name}", "ledger_common")
     for name in ("trade", "settle", "sweep", "state", "fence", "forget", "spent")
 )
+_KNOWN = load("ledger_known")
+KNOWN_KEY = "{ledger}:advertisers"
 
 
 def prefix(advertiser: str) -> str:
@@ -71,6 +77,7 @@ class Ledger:
         self.settle_s = settle_s
         self.remember_s = max(remember_s, settle_s + QUARTER_S)
         self._runner = ScriptRunner(url, replicas, wait_ms)
+        self._known: set[str] = set()
         self.where = self._runner.where
 
     def follow(self, accounts: Accounts) -> None:
@@ -105,7 +112,14 @@ class Ledger:
         what was granted unseen is swept.
         """
         calls = [Call(_TRADE, prefix(order.advertiser), self._trade_args(order, wall_ms)) for order in orders]
-        return [self._granted(o, a) for o, a in zip(orders, self._runner.run(calls), strict=True)]
+        answers: list[list[Grant] | Unavailable] = []
+        for order, answer in zip(orders, self._runner.run(calls), strict=True):
+            try:
+                answers.append(self._granted(order, answer))
+            except Exception as error:  # of ours: what the others were granted is theirs all the same
+                log.exception("a fault while money is asked for", extra={"advertiser": order.advertiser})
+                answers.append(Unavailable(f"the ledger of {order.advertiser}: {type(error).__name__}: {error}"))
+        return answers
 
     def _trade_args(self, order: Order, wall_ms: int) -> list[str | int]:
         args: list[str | int] = [wall_ms, len(order.returns), 0]
@@ -173,8 +187,16 @@ class Ledger:
             for name, some in by_advertiser.items()
             for start in range(0, len(some), EVENTS_A_CALL)
         ]
-        calls = [Call(_SETTLE, prefix(name), self._settle_args([events[at] for at in some])) for name, some in groups]
-        for (_, some), answer in zip(groups, self._runner.run(calls), strict=True):
+        calls: list[Call] = []
+        called: list[list[int]] = []
+        for name, some in groups:
+            try:
+                calls.append(Call(_SETTLE, prefix(name), self._settle_args([events[at] for at in some])))
+                called.append(some)
+            except Exception as error:  # one of them is not of this world
+                for at in some:
+                    results[at] = error
+        for some, answer in zip(called, self._runner.run(calls), strict=True):
             try:
                 value = self._value(answer, durable=True)
             except Exception as error:
@@ -200,9 +222,9 @@ class Ledger:
         """Release what no timely notice can settle any more, and forget what is old.
 
         Everything that was received before `wall_ms` must have been applied: where the consumer of events lags, this is
-        the time up to which it has come, not now. `advertisers`: default all of the catalogue.
+        the time up to which it has come, not now. `advertisers`: default all that ever were in a catalogue.
         """
-        names = list(self.accounts.of_advertiser if advertisers is None else advertisers)
+        names = self._all_known() if advertisers is None else list(advertisers)
         second = wall_ms // 1000
         last = second - self.settle_s
         forget = second - self.remember_s
@@ -221,6 +243,13 @@ class Ledger:
             micros += sum(int(value[1]) for value in values)
             names = [name for name, value in zip(names, values, strict=True) if value[2]]
         return Swept(leases, micros)
+
+    def _all_known(self) -> list[str]:
+        """The advertisers of the catalogue, and those that have left it: they too have lent money and kept records."""
+        new = [name for name in self.accounts.of_advertiser if name not in self._known]
+        (answer,) = self._runner.run([Call(_KNOWN, KNOWN_KEY, new)])
+        self._known = {name.decode() for name in self._value(answer)}
+        return sorted(self._known)
 
     def spent(self, wall_ms: int, accounts: Accounts | None = None) -> dict[str, Spent]:
         """What every campaign of the catalogue has spent: in total, in its day and in its hour of this moment."""

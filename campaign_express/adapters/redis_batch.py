@@ -145,7 +145,9 @@ class RedisBatch:
             _hand_out(commands, again, link.receive(len(again), deadline), replies)
         for place in places:
             reply = replies[place]
-            error = reply[0] if isinstance(reply, list) and commands[place][2] > 1 else reply
+            error = reply
+            if isinstance(reply, list) and commands[place][2] > 1:
+                error = next((one for one in reply if isinstance(one, Exception)), None)
             if isinstance(error, Exception) and str(error).startswith(_ELSEWHERE):
                 replies[place] = UNANSWERED
                 self._stale = self._target.cluster

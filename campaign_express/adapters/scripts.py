@@ -21,6 +21,7 @@ from redis.exceptions import (
     ClusterDownError,
     MovedError,
     NoScriptError,
+    OutOfMemoryError,
     ReadOnlyError,
     RedisError,
     ResponseError,
@@ -31,6 +32,8 @@ from redis.exceptions import (
 from campaign_express.adapters.redis import connect, redact
 
 _NOT_RUN = (AskError, MovedError, ReadOnlyError, ClusterDownError, TryAgainError, SlotNotCoveredError)
+# A master that takes no writes just now: it is full, cannot save, lacks replicas, or runs another script.
+_NOT_SERVED = ("OOM", "MISCONF", "NOREPLICAS", "BUSY")
 _ATTEMPTS = 3
 _REFRESH_S = 0.2  # at most so often is a cluster asked for its shape, whatever fails
 
@@ -182,4 +185,6 @@ class ScriptRunner:
 
 def is_away(error: Exception) -> bool:
     """Whether an error says that Redis cannot be reached or does not serve, rather than that a script is wrong."""
-    return not isinstance(error, ResponseError) or isinstance(error, _NOT_RUN)
+    if not isinstance(error, ResponseError) or isinstance(error, (*_NOT_RUN, OutOfMemoryError)):
+        return True
+    return str(error).startswith(_NOT_SERVED)

@@ -48,6 +48,7 @@ MAX_QUEUED = (
 PER_BATCH = 256  # of them travel with one fetch
 SAID_AGAIN = 4096  # settlements that are remembered
 SAID_AGAIN_S = 5.0  # and for how long: what a failing master had not passed on, its successor hears again
+REFUSED_AGAIN = 100  # how often a hold that the server has no room for is sent
 CANCEL_AGAIN_S = (0.5, 2.0, 10.0)  # a fetch that was given up may be carried out later than what takes it back
 MAX_WEIGHT = 999
 
@@ -55,6 +56,7 @@ MAX_WEIGHT = 999
 # one formatting each, where packing part by part costs as much as all the rest of `settle`.
 _GIVE_BACK = b"*3\r\n$4\r\nHDEL\r\n$24\r\nu:{%b}\r\n$13\r\nn%b\r\n"
 _HOLD = b"*4\r\n$6\r\nHSETNX\r\n$24\r\nu:{%b}\r\n$%d\r\nh%b\r\n$%d\r\n%b\r\n"
+_MULTI, _EXEC = b"*1\r\n$5\r\nMULTI\r\n", b"*1\r\n$4\r\nEXEC\r\n"
 _SEEN = (  # first and last seen; then how long the counts live at least, where they have no end and where they have one
     b"*4\r\n$6\r\nHSETNX\r\n$24\r\nu:{%(token)b}\r\n$1\r\nf\r\n$13\r\n%(now)b\r\n"
     b"*4\r\n$4\r\nHSET\r\n$24\r\nu:{%(token)b}\r\n$1\r\nl\r\n$13\r\n%(now)b\r\n"
@@ -116,7 +118,7 @@ class RedisUsers:
         self._later: list[_Task] = []
         self._said: deque[_Task] = deque(maxlen=SAID_AGAIN)
         self._generation = 0
-        self._unlinked: dict[str, list[str]] = {}  # canonical token -> others that become its aliases with a bid
+        self._unlinked: dict[str, list[Known]] = {}  # of the last fetch, by canonical token: with `absent` ones
         self._complained = 0.0
 
     @classmethod
@@ -164,15 +166,16 @@ class RedisUsers:
         if not holds:
             self._queue.append(_Task(slot, "settle", 1, give_back))
             return
-        # The holds come before the weight goes: in between both count.
-        packed = b""
+        # All or nothing: a server that has no room for a hold must not take the weight back.
+        packed = _MULTI
         for one in holds:
             bid, value = hold_of(one, self._lateness_ms)
             packed += _HOLD % (person, len(bid) + 1, bid, len(value), value)
-        packed += give_back + self._seen(person, self._hold_ttl)
-        self._queue.append(_Task(slot, "hold", len(holds) + 1 + _SEEN_COMMANDS, packed))
-        if others := self._unlinked.pop(state.key, None):
-            self._adopt(state.key, others)
+        packed += give_back + _EXEC + self._seen(person, self._hold_ttl)
+        self._queue.append(_Task(slot, "hold", len(holds) + 3 + _SEEN_COMMANDS, packed))
+        for known in self._unlinked.pop(state.key, ()):
+            self._adopt(state.key, known.absent)
+            known.absent = []
 
     def flush(self) -> None:
         tasks = self._due()
@@ -193,6 +196,7 @@ class RedisUsers:
         self, wants: Sequence[UserWant | None], wall_ms: int, timeout_s: float, states: list[UserState | None]
     ) -> None:
         self._wall_ms = wall_ms
+        self._unlinked.clear()
         now = monotonic()
         tasks = self._due()
         commands: list[Command] = [task.command for task in tasks]
@@ -265,6 +269,8 @@ class RedisUsers:
                 state.first_seen_ms = known.first_seen_ms
         if known.others and not self._whole(known, others):
             return None
+        if known.absent:
+            self._unlinked.setdefault(known.token, []).append(known)
         return state
 
     def _act(self, known: Known, found: Reading) -> bool:
@@ -337,10 +343,7 @@ class RedisUsers:
             self._links.ask([known.token, *known.tokens, *apart], self._wall_ms)
             return False
         known.others = []
-        if absent:
-            if len(self._unlinked) > MAX_QUEUED:
-                self._unlinked.clear()
-            self._unlinked[known.token] = absent
+        known.absent = absent
         return True
 
     def _due(self) -> list[_Task]:
@@ -362,8 +365,15 @@ class RedisUsers:
             if isinstance(reply, NoReply):
                 again.append(task)
             elif task.kind == "hold":
-                task.at = now
-                self._said.append(task)
+                refused = next((one for one in reply if isinstance(one, Exception)), None)
+                if refused is None:
+                    task.at = now
+                    self._said.append(task)
+                else:  # the weight stays as well, for as long as a hold would have
+                    self._complain(refused)
+                    task.tries += 1
+                    if task.tries < REFUSED_AGAIN:
+                        again.append(task)
             elif task.kind == "cancel" and reply == 0 and task.tries < len(CANCEL_AGAIN_S):
                 task.at = now + CANCEL_AGAIN_S[task.tries]
                 task.tries += 1

@@ -19,6 +19,7 @@ class Known:
     """One person, as a request names them."""
 
     __slots__ = (
+        "absent",
         "first_seen_ms",
         "fresh_until",
         "give",
@@ -44,6 +45,7 @@ class Known:
         self.interests: tuple[float, ...] = ()
         self.rename(self.tokens[0])
         self.others = self.tokens[1:]  # tokens of whom is not known yet whether they lead here
+        self.absent: list[str] = []  # of whom nothing is known: they become aliases with a bid
 
     def rename(self, token: str) -> None:
         """The canonical token is this one."""
@@ -59,6 +61,7 @@ class Known:
     def doubt(self) -> None:
         """Look again at where the other tokens lead."""
         self.others = [token for token in self.tokens if token != self.token]
+        self.absent = []
 
 
 class KnownPersons:

@@ -6,9 +6,21 @@ from campaign_express.bidding.context import Context
 
 MAX_IDS = 8  # of one request: a person's ids beyond these say nothing new
 MAX_ID = 256  # characters
+_LOWER_VALUES = frozenset({"ifa"})  # kinds whose values are the same in capitals
 _NOBODY = frozenset(
     {"", "0", "00000000-0000-0000-0000-000000000000"}
 )  # what devices send once tracking is switched off
+
+
+def normal(written: str) -> str:
+    """An id as it was written by somebody (`kind:value`), in the form in which requests tell it.
+
+    Names of exchanges are kept as they are; all other kinds are sources, in which case means nothing.
+    """
+    kind, _, value = written.partition(":")
+    if "@" not in kind:
+        kind = kind.lower()
+    return f"{kind}:{value.lower() if kind in _LOWER_VALUES else value}"
 
 
 def ids_of(context: Context) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 import typer
@@ -12,7 +12,7 @@ from rich.table import Table
 
 from campaign_express import embedded
 from campaign_express.cli.common import config_path, stdout
-from campaign_express.config import PREFIX, Secret, Settings
+from campaign_express.config import PREFIX, Secret, Settings, refuse_secrets
 from campaign_express.errors import CampaignExpressError, ConfigError, Problems
 
 
@@ -26,14 +26,19 @@ def check_config(
 
     path = config_path(file)
     settings = serve_file.settings(path)
-    problems = _problems(settings)
+    arguments = serve_file.arguments(serve_file.read(path), path) if path else {}
+    problems = _problems(settings, arguments)
     if problems:
         raise ConfigError("Settings that cannot be used:", problems)
     stdout.print(_table(settings, f"{path or 'defaults'}: no problem found"))
 
 
-def _problems(settings: Settings) -> list[str]:
+def _problems(settings: Settings, arguments: dict[str, Any]) -> list[str]:
     from campaign_express import bootstrap
+    from campaign_express.bidding.budget import LeaseClock
+    from campaign_express.bootstrap_notices import check_exchanges
+    from campaign_express.bootstrap_pacing import build_channels
+    from campaign_express.clock import parse_clock
     from campaign_express.gateway.clearing import parse_price_keys
     from campaign_express.openrtb.notices import parse_keys
 
@@ -47,12 +52,25 @@ def _problems(settings: Settings) -> list[str]:
         except (CampaignExpressError, OSError) as error:
             found.append(str(error))
 
+    attempt(lambda: refuse_secrets(arguments))
     if settings.notice_keys:
         attempt(lambda: parse_keys(settings.notice_keys))
     attempt(lambda: parse_price_keys(settings.price_keys))
+    attempt(lambda: LeaseClock(settings.lease_s))
+    attempt(lambda: parse_clock(settings.simulated_clock))
+    attempt(lambda: build_channels(settings))
     if not found:
+        attempt(lambda: check_exchanges(settings, bootstrap.read_exchanges(settings).exchanges))
         attempt(lambda: bootstrap.build_bidder(embedded.with_notice_key(settings)))
-    return found
+    return list(dict.fromkeys(found))  # both read the exchanges
+
+
+def _public(name: str, value: str) -> str:
+    """A value without what no terminal should show."""
+    from campaign_express.adapters import nats, redis
+
+    redact = {"redis_url": redis.redact, "nats_url": nats.redact}.get(name)
+    return redact(value) if redact is not None and value else value
 
 
 def _table(settings: Settings, title: str) -> Table:
@@ -60,7 +78,7 @@ def _table(settings: Settings, title: str) -> Table:
     table = Table("setting", "value", "environment variable", title=title, title_justify="left")
     for field in msgspec.structs.fields(Settings):
         value = getattr(settings, field.name)
-        shown = "(set, not shown)" if field.type is Secret and value else str(value)
+        shown = "(set, not shown)" if field.type is Secret and value else _public(field.name, str(value))
         style = None if value == getattr(defaults, field.name) else "bold"
         table.add_row(field.name, shown, PREFIX + field.name.upper(), style=style)
     return table

@@ -66,6 +66,8 @@ def exchange(
         typer.echo(_clock_text(write_clock))
         return
     if write_exchanges is not None:
+        if write_exchanges.exists():
+            raise ConfigError("An option that cannot be used:", [f"--write-exchanges: {write_exchanges} exists"])
         venues.write_exchanges(write_exchanges, venues.venues())
         typer.echo(f"CAMPAIGN_EXPRESS_EXCHANGES_FILE={write_exchanges}")
         typer.echo(f"CAMPAIGN_EXPRESS_PRICE_KEYS={venues.price_keys(venues.venues())}")
@@ -75,9 +77,10 @@ def exchange(
     faults = Faults(**shares, lateness_ms=settings.notice_lateness_s * 1000)
     plan = _plan(settings, _Wish(url, built_in, rate, duration, spike, people, linger, seed), faults)
     sold = shapes.read(requests) if requests is not None else shapes.generate(seed)
+    if save is not None:  # before the run: its report must find a place
+        save.mkdir(parents=True, exist_ok=True)
     report, page = _run(plan, sold, duration)
     if save is not None:
-        save.mkdir(parents=True, exist_ok=True)
         (save / "report.json").write_bytes(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
         (save / "report.html").write_text(page)
     if as_json:

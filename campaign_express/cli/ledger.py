@@ -88,7 +88,9 @@ def audit(advertisers: Chosen = None, config: ConfigOption = None) -> None:
 
 @app.command()
 def rebuild(
-    advertisers: Chosen = None,
+    advertisers: Annotated[
+        list[str] | None, typer.Argument(metavar="[ADVERTISER]...", show_default=False, help="Ids, or --all.")
+    ] = None,
     everyone: Annotated[bool, typer.Option("--all", help="All advertisers of the catalogue.")] = False,
     nothing_outstanding: Annotated[
         bool,
@@ -129,7 +131,7 @@ def rebuild(
 @contextmanager
 def _ledger(settings: Settings, *more: str) -> Iterator[Ledger]:
     """The ledger by the catalogue in force. Embedded servers that are not up are started, and end with the command."""
-    from campaign_express.adapters.ledger import Ledger
+    from campaign_express.adapters.ledger import LATEST_S, Ledger
     from campaign_express.bidding.budget import Accounts, settle_s
     from campaign_express.cli.catalog import current
     from campaign_express.packaged import read_exchanges
@@ -143,6 +145,7 @@ def _ledger(settings: Settings, *more: str) -> Iterator[Ledger]:
             accounts,
             settle_s=settle_s(exps, settings.notice_lateness_s),
             replicas=settings.ledger_replicas,
+            remember_s=settings.notice_url_life_s + LATEST_S,
         )
         try:
             yield ledger

@@ -21,7 +21,7 @@ def postback(
 
     if not is_advertiser(advertiser):
         raise typer.BadParameter(f"{advertiser!r} is no advertiser's id")
-    settings = embedded.with_notice_key(settings_from(config))
+    settings = embedded.ensure(settings_from(config), only=("notice_keys",))  # made and kept where there is none yet
     token = make_token(parse_keys(settings.notice_keys), advertiser)
     base = settings.notice_base_url.rstrip("/")
     typer.echo(f"{base}/v1/conversion?advertiser={advertiser}&token={token}&click_id=CLICK_ID&order_id=ORDER_ID")

@@ -12,6 +12,7 @@ import typer
 from rich.table import Table
 
 from campaign_express import embedded
+from campaign_express.bidding.identity import normal
 from campaign_express.cli.common import ConfigOption, InputFile, PatientProgress, settings_from, stderr, stdout
 from campaign_express.clock import parse_clock
 from campaign_express.config import Settings
@@ -85,7 +86,7 @@ def show(
     """Show what is known of the person with ID: profile, impressions, bids under way."""
     settings = settings_from(config)
     with _profiles(settings) as profiles:
-        found = profiles.read(id, parse_clock(settings.simulated_clock).now_ms())
+        found = profiles.read(normal(id), parse_clock(settings.simulated_clock).now_ms())
     if found is None:
         typer.echo(f"error: nothing is known of {id}", err=True)
         raise typer.Exit(1)

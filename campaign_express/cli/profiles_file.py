@@ -11,11 +11,12 @@ import msgspec
 from msgspec import Meta, Struct
 
 from campaign_express.adapters.users_profiles import Row
+from campaign_express.bidding.identity import MAX_ID, normal
 
 COLUMNS = ("ids", "segments", "interests", "ttl_days")
 _SEPARATOR = "|"  # of several values in one CSV column
 
-_Id = Annotated[str, Meta(min_length=3, max_length=512, pattern=r"^[^:\s]+:\S+$")]
+_Id = Annotated[str, Meta(min_length=3, max_length=MAX_ID, pattern=r"^[^:\s]+:\S+$")]
 _Segment = Annotated[str, Meta(min_length=1, max_length=128)]
 _Days = Annotated[float, Meta(gt=0, le=3650)]
 
@@ -63,7 +64,7 @@ def _csv_lines(file: BinaryIO) -> Iterator[tuple[int, Row | BadLine]]:
         nonlocal end
         for raw in file:
             end += len(raw)
-            yield raw.decode("utf-8-sig" if end == len(raw) else "utf-8", "replace")
+            yield raw.decode("utf-8-sig" if end == len(raw) else "utf-8", "surrogateescape")
 
     reader = csv.reader(text())
     header = next(reader, [])
@@ -81,6 +82,8 @@ def _csv_lines(file: BinaryIO) -> Iterator[tuple[int, Row | BadLine]]:
         if not values:
             continue
         try:
+            if any("\udc80" <= character <= "\udcff" for value in values for character in value):
+                raise ValueError("is not UTF-8")
             if len(values) != len(header):
                 raise ValueError(f"has {len(values)} columns, the header {len(header)}")
             yield end, _row(msgspec.convert(_cells(dict(zip(header, values, strict=True))), _Line, strict=False))
@@ -103,4 +106,4 @@ def _row(line: _Line) -> Row:
     for value in line.interests:
         if not abs(value) <= 3.4e38:  # also what is no number
             raise ValueError(f"{value} is no interest: not a 32-bit number - at `$.interests`")
-    return Row(line.ids, line.segments, line.interests, int((line.ttl_days or 0) * 86_400))
+    return Row(tuple(map(normal, line.ids)), line.segments, line.interests, int((line.ttl_days or 0) * 86_400))

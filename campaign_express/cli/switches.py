@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from campaign_express import embedded
 from campaign_express.cli.common import ConfigOption, settings_from, stderr, stdout
 from campaign_express.config import Settings
 from campaign_express.control import ALL, Stop, Switched, Switches, stops, with_stop, without_stop
+from campaign_express.errors import CampaignExpressError
 
 if TYPE_CHECKING:
     from campaign_express.adapters.control import ControlStore
@@ -36,13 +38,18 @@ def stop(
 ) -> None:
     """Stop bidding for a campaign, an advertiser, an exchange or all, in every agent within a second."""
     what = _chosen(campaign, advertiser, exchange, everything)
-    off = Stop(reason=reason, by=f"operator {getpass.getuser()}", at_ms=time.time_ns() // 1_000_000)
+    off = Stop(reason=reason, by=f"operator {_user()}", at_ms=time.time_ns() // 1_000_000)
     with _store(settings_from(config)) as (settings, store):
-        after = store.update(lambda switches: with_stop(switches, what, off))
-        if not _exists(settings, what):
-            stderr.print(f"warning: the catalogue and the exchanges name no {what.kind} {what.name}")
-    in_force = stops(after)[what]
-    typer.echo(f"stopped {_words(what)}" if in_force == off else f"{_words(what)} was stopped before: {_why(in_force)}")
+        in_force = stops(store.update(lambda switches: with_stop(switches, what, off)))[what]
+        stopped = f"stopped {_words(what)}"
+        typer.echo(stopped if in_force == off else f"{_words(what)} was stopped before: {_why(in_force)}")
+        try:
+            known = _exists(settings, what)
+        except CampaignExpressError as error:
+            stderr.print(f"warning: whether there is such a {what.kind} is not known: {error}", markup=False)
+        else:
+            if not known:
+                stderr.print(f"warning: the catalogue and the exchanges name no {what.kind} {what.name}")
 
 
 def resume(
@@ -77,6 +84,14 @@ def switches(config: ConfigOption = None) -> None:
     for what, one in sorted(off.items()):
         table.add_row(_words(what), _when(one), one.by, one.reason)
     stdout.print(table)
+
+
+def _user() -> str:
+    """Who gives the command: a name, or a number where the system has no name for it (in containers)."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
 
 
 def _chosen(campaign: str, advertiser: str, exchange: str, everything: bool) -> Switched:

@@ -55,7 +55,7 @@ def up(
     stop = _stop_on_signals()
     descendants.adopt_orphans()
     started_at = time.monotonic()
-    settings = _placed(settings)
+    configured, settings = settings, _placed(settings)
     data_dir = Path(settings.data_dir)
     server: subprocess.Popen[bytes] | None = None
     try:
@@ -70,7 +70,7 @@ def up(
                 raise Unavailable(f"Serve has ended by itself. {_log_end(data_dir / LOG)}")
     finally:
         with stderr.status("stopping ..."):
-            _end(settings, server)
+            _end(settings, server, made=Path(settings.socket_dir) if not configured.socket_dir else None)
         stderr.print("stopped: nothing of it runs any more")
 
 
@@ -139,7 +139,8 @@ def _answers(url: str) -> bool:
         return False
 
 
-def _end(settings: Settings, server: subprocess.Popen[bytes] | None) -> None:
+def _end(settings: Settings, server: subprocess.Popen[bytes] | None, made: Path | None) -> None:
+    """`made`: a directory of sockets that this start has made, where it has (one that is configured is not ours)."""
     if server is not None and server.poll() is None:
         server.send_signal(signal.SIGINT)
         try:
@@ -149,8 +150,8 @@ def _end(settings: Settings, server: subprocess.Popen[bytes] | None) -> None:
             server.wait()
     descendants.end(os.getpid(), TERM_S, spared=embedded.supervisors(settings))
     embedded.release(settings)
-    if Path(settings.socket_dir).name.startswith(SOCKET_DIR_PREFIX):
-        shutil.rmtree(settings.socket_dir, ignore_errors=True)
+    if made is not None and made.name.startswith(SOCKET_DIR_PREFIX):
+        shutil.rmtree(made, ignore_errors=True)
     descendants.end(os.getpid(), TERM_S, spared=embedded.supervisors(settings))
 
 

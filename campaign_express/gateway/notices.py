@@ -51,7 +51,7 @@ _OUR_IDS = frozenset({"auction_id", "bid_id", "imp_id", "ad_id"})  # macros that
 
 
 class NoticeDesk:
-    """One for a cell. Constructed in `bootstrap.build_notice_desk`."""
+    """One for a cell. Constructed in `bootstrap_notices.build_notice_service`."""
 
     def __init__(
         self,

@@ -4,7 +4,7 @@ A bid carries five URLs. The exchange calls three of them (win `nurl`, billing `
 the ad calls two that stand in `adm` (impression, click). Each holds everything needed to settle the bid without
 remembering it, so any cell can answer any notice:
 
-    https://bid.example/v1/win?v=1&k=2026a&x=...&a=...&...&gdpr=1&gdpr_consent=...&s=<tag>&price=${AUCTION_PRICE}&...
+    https://bid.example/v1/win?v=2&k=2026a&x=...&a=...&...&gdpr=1&gdpr_consent=...&s=<tag>&price=${AUCTION_PRICE}&...
                                `----------------- signed -------------------------'        `--- macros, unsigned --'
 
 One HMAC-SHA256 (RFC 2104) over the signed part makes 32 bytes, which are split into two tags of 128 bits: the first
@@ -208,7 +208,7 @@ def _tail(exchange: NoticeHabits, kind: str) -> str:
 
 
 class NoticeSigner:
-    """Makes and checks notice URLs. The first key signs, all verify: to rotate, add one in front, later drop the last.
+    """Makes and checks notice URLs. The first key signs, all verify; docs/runbook.md says how to rotate.
 
     `base_url` is where exchanges and pages reach us, such as `https://bid.example`. Raises ConfigError.
     """

@@ -8,19 +8,15 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import msgspec
 from ray import serve
 
 from campaign_express import config
-from campaign_express.config import PREFIX, Secret, Settings
-from campaign_express.errors import ConfigError
+from campaign_express.config import SECRET_FIELDS, URL_FIELDS, Settings, has_password, refuse_secrets
 from campaign_express.serving.cell import AGENT_CPUS, GATEWAY_CPUS
 from campaign_express.serving.deployment import BidGateway, Treasury
 
-SECRET_FIELDS = frozenset(f.name for f in msgspec.structs.fields(Settings) if f.type is Secret)
-URL_FIELDS = ("redis_url", "nats_url")
 TREASURY_CPUS = 0.1  # logical, as those of a cell
 TREASURY_SHUTDOWN_S = 20.0  # its steps in hand, and embedded servers
 SHUTDOWN_S = 10.0  # beyond the drain window: uvicorn's stop, agents, embedded servers
@@ -90,17 +86,3 @@ def public(settings: Settings) -> dict[str, Any]:
     """The settings without secrets, as plain values: what may stand in Ray's records and on its dashboard."""
     values = {name: getattr(settings, name) for name in settings.__struct_fields__ if name not in SECRET_FIELDS}
     return {name: value for name, value in values.items() if name not in URL_FIELDS or not has_password(value)}
-
-
-def refuse_secrets(args: dict[str, Any]) -> None:
-    """Raises ConfigError for secrets among `args`, naming the environment variable each belongs in."""
-    held = [name for name in args if name in SECRET_FIELDS]
-    held += [name for name in URL_FIELDS if has_password(str(args.get(name) or ""))]
-    if held:
-        problems = [f"args.{name}: holds a secret; set {PREFIX}{name.upper()} in the environment" for name in held]
-        raise ConfigError("Settings that cannot be used:", problems)
-
-
-def has_password(urls: str) -> bool:
-    """Whether one of comma-separated urls carries a password (or a token in a user's place)."""
-    return any("@" in urlsplit(url.strip()).netloc for url in urls.split(","))

@@ -74,7 +74,7 @@ class Tallies:
         self.buried = 0
         self.committed_micros = 0
         self.quarantined_micros = 0  # authorised for events whose price was not believed
-        self.stuck = 0  # events of the last batch that could not be applied
+        self.stuck: set[str] = set()  # ids of events that cannot be applied; they come again and again
         self.lag_events = 0
         self.lag_s = 0.0  # age of the oldest event that is not applied
 
@@ -172,12 +172,16 @@ class Consumer:
     def _settle(self, events: Sequence[MoneyEvent]) -> list[Applied | Exception]:
         """Where something is wrong with one event, those of its advertiser are settled one by one."""
         results = self._ledger.settle(events)
-        stuck = 0
         for at, result in enumerate(results):
             if isinstance(result, Exception) and not isinstance(result, Unavailable):
                 (results[at],) = self._ledger.settle([events[at]])
-                stuck += isinstance(results[at], Exception)
-        self.tallies.stuck = stuck
+        stuck = self.tallies.stuck
+        for event, result in zip(events, results, strict=True):
+            if isinstance(result, Exception):
+                if not isinstance(result, Unavailable):
+                    stuck.add(event.id)
+            elif stuck:
+                stuck.discard(event.id)
         return results
 
     def _tell(self, applied: Sequence[Applied]) -> None:

@@ -21,7 +21,7 @@ METRICS = (
     _Metric("treasury_events", "counter", "Events applied to the ledger, by what they did there.", "outcome"),
     _Metric("treasury_committed_usd", "counter", "Money committed; what a price notice took back is subtracted."),
     _Metric("treasury_dead_events", "counter", "Messages that could not be read, moved to the stream DEAD."),
-    _Metric("treasury_stuck_events", "gauge", "Events of the last batch that cannot be applied for a fault of ours."),
+    _Metric("treasury_stuck_events", "gauge", "Events that cannot be applied for a fault of ours."),
     _Metric("treasury_lag_events", "gauge", "Events in the stream that are not applied yet."),
     _Metric("treasury_lag_seconds", "gauge", "Age of the oldest event that is not applied yet."),
     _Metric("treasury_swept_leases", "counter", "Leases released because no notice can settle them any more."),

@@ -19,7 +19,7 @@ from benchmarks.day_chaos import Chaos, agent_pids
 from benchmarks.day_servers import Servers
 from campaign_express.exchange import simulation
 
-SIZE = day_plan.Size(requests=20_000, campaigns=40, minutes=1.0, hours=3, cells=2, agents=2, lead_s=75.0)
+SIZE = day_plan.Size(requests=20_000, campaigns=40, minutes=1.0, hours=3, cells=2, agents=2, lead_s=55.0)
 
 
 @pytest.mark.timeout(400)

@@ -230,6 +230,36 @@ def test_check_config_reports_settings_at_once(directory: Path) -> None:
     assert "args.max_batch" in said
 
 
+def test_check_config_finds_what_a_start_would_refuse(monkeypatch: pytest.MonkeyPatch, directory: Path) -> None:
+    (directory / "serve_config.yaml").write_text(
+        SERVE_CONFIG.replace("{data_dir", "{redis_url: 'redis://u:pass-word@h:1', data_dir")
+    )
+    monkeypatch.setenv("CAMPAIGN_EXPRESS_LEASE_S", "7")
+    monkeypatch.setenv("CAMPAIGN_EXPRESS_SIMULATED_CLOCK", "soon")
+    monkeypatch.setenv("CAMPAIGN_EXPRESS_NOTIFY_EMAIL_TO", "a@example.com")
+    said = refused("check-config")
+    for told in ("args.redis_url: holds a secret", "lease_s: 7", "simulated_clock", "sendgrid_api_key"):
+        assert told in said
+    assert "pass-word" not in said
+
+
+def test_check_config_holds_settings_against_the_exchanges(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CAMPAIGN_EXPRESS_NOTICE_URL_LIFE_S", "60")
+    assert "notice_url_life_s: 60 is less than" in refused("check-config")
+
+
+def test_check_config_shows_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CAMPAIGN_EXPRESS_REDIS_URL", "redis://u:pass-word@redis.example:6379/0")
+    monkeypatch.setenv("CAMPAIGN_EXPRESS_NATS_URL", "nats://u:pass-word@nats.example:4222")
+    monkeypatch.setenv("CAMPAIGN_EXPRESS_NOTIFY_WEBHOOK_URL", "https://hooks.example/pass-word")
+    monkeypatch.setenv("CAMPAIGN_EXPRESS_NOTIFY_WEBHOOK_SECRET", "0123456789abcdef")
+    result = run("check-config")
+    assert result.exit_code == 0, result.output
+    assert "pass-word" not in result.output
+    assert "redis.example:6379" in result.output
+    assert "nats.example:4222" in result.output
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [("CATALOG_FILE", "away.yaml"), ("MODEL_FILE", "away.onnx"), ("GEOIP_FILE", "away.mmdb"), ("NOTICE_KEYS", "a:xyz")],

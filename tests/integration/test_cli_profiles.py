@@ -116,6 +116,23 @@ def test_a_wrong_csv_names_its_line(run: Run, text: str, told: str) -> None:
     assert result.stderr.splitlines()[0].startswith(told)
 
 
+def test_ids_are_brought_into_the_form_in_which_requests_tell_them(run: Run, valkey: str) -> None:
+    ids = ["IFA:6D92078A-8246", "buyeruid@Acme:AbC", "LiveRamp.com:XyZ"]
+    Path("p.jsonl").write_text(json.dumps({"ids": ids, "segments": ["s"]}))
+    assert run("import", "p.jsonl").exit_code == 0
+    for told in ("ifa:6d92078a-8246", "buyeruid@Acme:AbC", "liveramp.com:XyZ"):
+        assert read(valkey, told).segments == ("s",)
+    assert run("show", "ifa:6D92078A-8246").exit_code == 0
+
+
+def test_a_csv_in_another_encoding_changes_no_id_silently(run: Run) -> None:
+    Path("p.csv").write_bytes("ids,segments\nifa:ann,s\nifa:jürgen,s\n".encode("latin-1"))
+    result = run("import", "p.csv")
+    assert result.exit_code == 2
+    assert result.stderr.splitlines()[0] == "p.csv:3: is not UTF-8"
+    assert run("show", "ifa:ann").exit_code == 0
+
+
 def test_a_profile_ends_when_its_line_says(run: Run) -> None:
     Path("p.csv").write_text("ids,segments,ttl_days\nifa:ann,s1,0.5\nifa:bob,s1,\n")
     assert run("import", "p.csv").exit_code == 0

@@ -71,6 +71,25 @@ def test_a_misspelt_id_is_stopped_with_a_warning() -> None:
     assert "warning" not in run("stop", "--advertiser", catalog.advertisers[0].id, "--reason", "r")
 
 
+def test_a_user_without_a_name_may_stop_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a container, where the system knows no name for the user id."""
+
+    def nobody() -> str:
+        raise KeyError("uid not found")
+
+    monkeypatch.setattr("getpass.getuser", nobody)
+    assert run("stop", "--all", "--reason", "fire") == "stopped everything\n"
+    assert f"uid {os.getuid()}" in run("switches")
+
+
+def test_a_stop_holds_and_says_so_where_the_catalogue_cannot_be_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CAMPAIGN_EXPRESS_CATALOG_FILE", "away.yaml")
+    said = run("stop", "--campaign", "c", "--reason", "r")
+    assert said.startswith("stopped campaign c\n")
+    assert "warning: whether there is such a campaign is not known" in said
+    assert "campaign c" in run("switches")
+
+
 @pytest.mark.parametrize("arguments", [[], ["--campaign", "a", "--all"], ["--campaign", "a", "--exchange", "b"]])
 def test_exactly_one_is_chosen(arguments: list[str]) -> None:
     for command in (["stop", "--reason", "r"], ["resume"]):

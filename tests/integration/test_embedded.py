@@ -208,7 +208,7 @@ def test_a_stale_state_file_of_another_program_kills_nobody(data_dir: Path) -> N
 def test_a_taken_port_is_named_with_its_setting(data_dir: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        with pytest.raises(PortTaken, match=rf"embedded_redis_port = {port} .*CAMPAIGN_EXPRESS_EMBEDDED_REDIS_PORT"):
+        with pytest.raises(PortTaken, match=rf"embedded_redis_port = {port}: .*CAMPAIGN_EXPRESS_EMBEDDED_REDIS_PORT"):
             embedded.ensure(settings_for(data_dir, embedded_redis_port=port))
     assert not server_pids(data_dir)
 

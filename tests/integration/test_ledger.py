@@ -10,11 +10,13 @@ from typing import Any
 import msgspec
 import pytest
 from redis import Redis
+from redis.exceptions import OutOfMemoryError, ResponseError
 from valkey_server import ValkeyProcess
 
 from campaign_express.adapters.leases import LeaseKeeper
 from campaign_express.adapters.ledger import Ledger
-from campaign_express.adapters.ledger_terms import Order, Outcome, Refusal, Spent, Want
+from campaign_express.adapters.ledger_terms import Applied, Order, Outcome, Refusal, Spent, Want
+from campaign_express.adapters.scripts import Answer, is_away
 from campaign_express.bidding.books import broken_invariants
 from campaign_express.bidding.budget import Accounts, LeaseClock
 from campaign_express.bidding.model import Budget, Catalog
@@ -108,6 +110,59 @@ def test_what_is_given_back_twice_counts_once(ledger: Ledger) -> None:
     books = ledger.books("acme")
     assert (books.reserved("a"), books.flows["returned"]) == (0, 500)
     assert list(broken_invariants(books, ledger.accounts, NOW)) == []
+
+
+def test_a_master_that_takes_no_writes_costs_others_nothing(valkey: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What others were granted in the same call is theirs; and a fault of ours is the one advertiser's alone."""
+    two = Catalog(
+        advertisers=(*CATALOG.advertisers, msgspec.structs.replace(CATALOG.advertisers[0], id="other")),
+        campaigns=(*CATALOG.campaigns, msgspec.structs.replace(CATALOG.campaigns[0], id="o", advertiser="other")),
+    )
+    ledger = Ledger(valkey, Accounts(two), settle_s=SETTLE_S)
+    for name, fence in ledger.fences(["acme", "other"]).items():
+        ledger.set_fence(name, fence.run_id)
+    run = ledger._runner.run
+    orders = [Order("acme", [Want("a", LEASE, 1000)]), Order("other", [Want("o", LEASE, 1000)])]
+    for error in (OutOfMemoryError("used memory"), ResponseError("MISCONF cannot save"), ResponseError("script: oh")):
+        monkeypatch.setattr(ledger._runner, "run", lambda calls, e=error: [Answer(error=e), *run(calls[1:])])
+        refused, granted = ledger.trade(orders, NOW)
+        assert isinstance(refused, Unavailable)
+        assert isinstance(granted, list)
+        assert granted[0].micros == 1000
+    assert is_away(OutOfMemoryError("used memory"))
+    assert not is_away(ResponseError("script: oh"))
+    ledger.close()
+
+
+def test_a_zone_that_changes_within_a_lease_leaves_no_period_out_of_balance(ledger: Ledger) -> None:
+    ledger.grant("acme", [Want("a", LEASE, 1000)], NOW)
+    elsewhere = catalog_of(
+        "acme", ("Asia/Tokyo", Budget(total=10_000_000)), {"a": ("America/Los_Angeles", Budget(daily=1_000_000))}
+    )
+    ledger.follow(Accounts(elsewhere))
+    ledger.grant("acme", [Want("a", LEASE, 500)], NOW)
+    ledger.give_back([Left("acme", "a", LEASE, 1500)], NOW)
+    books = ledger.books("acme")
+    reserved = {f"{p} {n}": v for p, fields in books.periods.items() for n, v in fields.items() if n[0] == "r"}
+    assert set(reserved.values()) == {0}
+    assert books.total["r"] == 0
+
+
+def test_an_advertiser_that_left_the_catalogue_is_swept_by_whoever_sweeps(ledger: Ledger, valkey: str) -> None:
+    ledger.grant("acme", [Want("a", LEASE, 1000)], NOW)
+    ledger.sweep(NOW)
+    rest = Ledger(valkey, Accounts(catalog_of("rest", ("UTC", Budget()), {"r": ("UTC", Budget())})), settle_s=SETTLE_S)
+    swept = rest.sweep((LEASE + SETTLE_S + 1) * 1000)
+    assert (swept.leases, swept.micros) == (1, 1000)
+    assert rest.books("acme").total["r"] == 0
+    rest.close()
+
+
+def test_an_event_not_of_this_world_does_not_hold_up_another_advertiser(ledger: Ledger) -> None:
+    ledger.grant("acme", [Want("a", LEASE, 5000)], NOW)
+    bad, good = ledger.settle([event(2, lease=0, bid_ms=10**17), event(1, advertiser="other")])
+    assert isinstance(bad, Exception)
+    assert isinstance(good, Applied)
 
 
 def test_leases_that_are_over_and_campaigns_of_others(ledger: Ledger) -> None:
@@ -230,7 +285,7 @@ def test_a_user_with_few_rights_and_a_password_suffice(valkey_process: ValkeyPro
     with Redis.from_url(valkey_process.url) as client:
         client.execute_command(
             *("ACL", "SETUSER", "ledger", "on", ">s3cret", "~{*}:*", "resetchannels", "-@all"),
-            *("+@scripting", "+@hash", "+@sortedset", "+exists", "+del", "+unlink", "+info", "+wait", "+ping"),
+            *("+@scripting", "+@hash", "+@sortedset", "+@set", "+exists", "+del", "+unlink", "+info", "+wait", "+ping"),
             *("+client", "+hello"),
         )
     url = valkey_process.url.replace("redis://", "redis://ledger:s3cret@")

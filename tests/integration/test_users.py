@@ -320,6 +320,17 @@ def test_an_id_that_came_to_be_known_before_the_bid_is_put_together_with_the_oth
     assert look(agent, UserWant((canonical,), 1)).held == {"c:1": 2, "k:2": 1}
 
 
+def test_ids_are_linked_by_a_bid_though_others_were_asked_for_in_between(
+    agent: RedisUsers, client: Redis, eventually: Eventually
+) -> None:
+    canonical, other = canonical_and_other()
+    look(agent, BOTH)  # no bid
+    look(agent, ANN)
+    bid(agent, "one", BOTH)  # their profile is remembered: nobody looks for the other id again
+    alias = counts_key(token_of(other))
+    eventually(lambda: client.hget(alias, "@") == token_of(canonical).encode(), 5.0)
+
+
 def test_counts_under_two_ids_are_put_together(
     agent: RedisUsers, profiles: UserProfiles, counts: UserCounts, eventually: Eventually
 ) -> None:
@@ -384,6 +395,27 @@ def test_a_slow_redis_costs_no_more_than_the_timeout_and_leaves_no_weight(
         eventually(without_weight, 5.0)
     finally:
         users.close()
+
+
+def test_a_redis_without_room_for_a_hold_keeps_the_weight(valkey_process: ValkeyProcess) -> None:
+    users, other = (RedisUsers(valkey_process.url, wait_s=5.0, **OPTIONS) for _ in range(2))
+    client = Redis(port=valkey_process.port)
+    try:
+        [state] = users.fetch([ANN], NOW, 5.0)
+        assert state is not None
+        client.config_set("maxmemory", 1)  # and nothing is evicted
+        users.settle(state, [Hold("bid1", ("c:1",), NOW + EXP + LATENESS)])
+        users.flush()
+        key = counts_key(token_of("ifa:ann"))
+        assert [name[:1] for name in client.hkeys(key)] == [b"n"]
+        client.config_set("maxmemory", 0)
+        users.flush()
+        found = look(other)
+        assert (found.held, found.pending) == ({"c:1": 1}, 0)
+    finally:
+        client.close()
+        users.close()
+        other.close()
 
 
 def test_a_redis_that_comes_back_empty_hears_again_of_the_last_holds(

@@ -6,7 +6,8 @@ import re
 
 import pytest
 
-from campaign_express.adapters.ledger import KEEP_DAYS_S, KEEP_HOURS_S, REMEMBER_S
+from campaign_express.adapters.ledger import KEEP_DAYS_S, KEEP_HOURS_S, LATEST_S, REMEMBER_S
+from campaign_express.config import Settings
 from tests.conftest import ROOT
 
 TEXT = (ROOT / "docs" / "ledger.md").read_text()
@@ -40,7 +41,9 @@ def test_every_flow() -> None:
 
 def test_how_long_things_are_kept() -> None:
     assert f"after {KEEP_HOURS_S // 86_400} days, days after {KEEP_DAYS_S // 86_400}" in TEXT
-    assert f"deleted {REMEMBER_S // 3600} hours after" in TEXT
+    kept = f"`notice_url_life_s` and {LATEST_S // 3600} hours after its hour, {REMEMBER_S // 3600} hours by default"
+    assert f"deleted {kept}" in TEXT
+    assert Settings().notice_url_life_s + LATEST_S == REMEMBER_S
 
 
 def test_no_script_sets_a_ttl() -> None:

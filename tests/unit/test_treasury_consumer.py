@@ -181,7 +181,16 @@ def test_one_event_that_cannot_be_applied_holds_up_only_itself_and_is_never_ackn
     assert [line for line in world.log if "ack" in line and "back" not in line] == ["ack a", "ack b", "ack c"]
     assert set(world.log) >= {"back bad"}
     assert "bury" not in world.log  # it is money
-    assert consumer.tallies.stuck == 1
+    assert len(consumer.tallies.stuck) == 1  # though the last batch was a good one
+
+
+def test_an_event_that_was_stuck_and_is_applied_is_stuck_no_more() -> None:
+    world = World([event("bad")])
+    world.wrong = {"bad"}
+    consumer = consume(world)
+    consumer.tallies.stuck.add("b")
+    consumer._settle([event("b")])
+    assert consumer.tallies.stuck == {"bad"}
 
 
 def test_a_listener_that_fails_changes_nothing() -> None:
@@ -216,6 +225,10 @@ def test_how_far_it_has_come_is_told_in_wall_clock_and_only_while_it_runs() -> N
     assert 500_000 <= seen[0] < 1_500_000  # 5 s behind at a hundredfold speed, and some time to look
 
 
+def test_a_conversion_that_is_due_to_nothing_of_ours_is_an_event_like_others() -> None:
+    assert problem_of(event("a", kind="conversion", campaign="", bid_key="")) == ""
+
+
 def test_events_that_can_be_applied_nowhere() -> None:
     assert problem_of(event("a")) == ""
     assert problem_of(event("a", lease=60, clear_micros=3)) == ""
@@ -229,5 +242,8 @@ def test_events_that_can_be_applied_nowhere() -> None:
         {"clear_micros": 2**60},
         {"lease": -5},
         {"bid_ms": -1},
+        {"bid_ms": 10**17},
+        {"received_ms": 10**17},
+        {"lease": 10**15},
     ):
         assert problem_of(event("a", **fields)), fields

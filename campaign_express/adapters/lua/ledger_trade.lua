@@ -73,7 +73,9 @@ for _ = 1, wants do
       local found = lent(campaign, lease)
       found[1], found[2] = found[1] + granted, found[2] or table.concat(periods, ' ')
       opened[lease] = true
-      move('r', campaign, periods, granted, lease)
+      -- In the periods that the lease began with: what is released later is taken from there. They differ where a zone
+      -- was changed within the lease.
+      move('r', campaign, words(found[2]), granted, lease)
       count('granted', granted)
     end
   end
