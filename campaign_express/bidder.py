@@ -249,10 +249,12 @@ class Bidder:
             return None
         wants: list[UserWant | None] = []
         for context in contexts:
-            self.state.seen(context.exchange_name, wall_ms)
             ids = ids_of(context)
-            # Nothing is spent or counted by a test, so it need not reserve what others could use.
-            weight = 0 if context.request.test == 1 else len(context.request.imp)
+            weight = len(context.request.imp)
+            if context.request.test == 1:
+                weight = 0  # nothing is spent or counted by a test, so it need not reserve what others could use
+            else:
+                self.state.seen(context.exchange_name, wall_ms)
             wants.append(UserWant(ids, weight) if ids else None)
         start = self._clock_ns()
         # Where nobody is asked for too: what earlier batches have left to be written travels with it.

@@ -47,6 +47,7 @@ CATCH_UP = 4.0  # times the planned rate, at most, to make good a large deviatio
 FIRST_GUESS = 0.1  # of the most an impression may cost: the unit rate of a campaign that has never spent
 FIRST_PARTICIPATION = 0.05  # while not even the supply is known
 SUPPLY_STEPS = 3.0  # over which supply is smoothed
+SILENCE = 5.0  # a step without any request where so many were expected is no chance: exp(-5) is below 1 %
 PLENTY, SCARCE = 0.25, 0.6  # participation below which bids are lowered, above which they are raised again
 LOWER_AN_HOUR, RAISE_AN_HOUR = 0.1, 0.6
 TOLERANCE = 0.01  # deviation, of the goal, that leaves bids alone
@@ -77,7 +78,8 @@ class Course(Struct, array_like=True):
     participation: float = FIRST_PARTICIPATION
     usual: float = FIRST_PARTICIPATION  # participation over the last hour
     multiplier: float = 1.0
-    began: bool = False  # the last step brought the first requests
+    silent: bool = False  # no requests come, where many did: supply is away, and not small
+    began: bool = False  # the last step brought the first requests, or the first ones after silence
 
     @property
     def unit(self) -> float:
@@ -120,8 +122,11 @@ def _observe(course: Course, seen: Seen) -> bool:
     committed = seen.committed - course.committed
     course.at_ms, course.committed, course.requests = seen.at_ms, seen.committed, seen.requests
     course.step_ms += (elapsed - course.step_ms) * (0.2 if course.step_ms else 1.0)
-    course.began = not course.supply and requests > 0
-    _measure_supply(course, requests, elapsed)
+    silent = course.silent or not course.supply
+    course.began = silent and requests > 0
+    course.silent = not requests and (silent or course.supply * elapsed >= SILENCE)
+    if not course.silent:
+        _measure_supply(course, requests, elapsed)
     delays = elapsed / max(seen.delay_ms, 1.0)
     if not seen.able:
         course.pending *= exp(-delays)

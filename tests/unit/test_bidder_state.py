@@ -127,6 +127,23 @@ def test_a_test_request_bids_and_takes_neither_money_nor_counts() -> None:
     assert users.settled == [("p", ())]
 
 
+def test_a_test_request_is_no_supply() -> None:
+    seen: list[str] = []
+    state = State(
+        FakeUsers(),
+        FakePurse(),
+        lambda catalog: None,
+        LATENESS_MS,
+        0.01,
+        seen=lambda exchange, at: seen.append(exchange),
+    )
+    of = bidder(limited(), state=state)
+    bids(of, request(test=1))
+    assert seen == []
+    bids(of, request())
+    assert seen == ["x"]
+
+
 def test_a_capped_bid_is_held_under_the_key_of_its_events_until_its_notices_may_have_come() -> None:
     users = FakeUsers()
     of = with_state(campaign(caps=ONE_A_DAY), users=users, exchanges=[Exchange(name="x", exp=120)])

@@ -247,6 +247,22 @@ def test_the_first_requests_of_a_step_do_not_let_participation_leap() -> None:
     assert after.participation < 0.01
 
 
+def test_supply_that_returns_after_an_hour_of_silence_is_not_met_with_full_participation() -> None:
+    evidence = 100 * 2000.0
+    course = pacing.Course(spent=evidence, taken=evidence / 1500.0, participation=0.001)
+    made = plan(campaign(), FLAT, DAY, 1e7)
+    seen, requests = pacing.Seen(float(START_MS), 0.0, 0, 1000.0, 2000.0), 0
+    highest = 0.0
+    for second in range(7200):
+        requests += 100 if second < 1800 or second > 5400 else 0
+        due = made.due(seen.at_ms) if second < 1800 else made.due(START_MS + 1_800_000.0)  # as the curve wants it
+        seen = seen._replace(at_ms=START_MS + 1000.0 * (second + 1), requests=requests, committed=due)
+        participation = pacing.step(course, made, seen).participation
+        if 1800 <= second <= 5402:
+            highest = max(highest, participation)
+    assert 0.0 < highest <= 5 * 1e7 / 86_400 / (1500.0 * 100)  # catching up, at most four times the plan, and some lead
+
+
 def test_a_step_is_bounded_and_repeatable() -> None:
     course = pacing.Course()
     made = plan(campaign(), FLAT, DAY, 1e6)
