@@ -1,4 +1,8 @@
-"""OpenRTB 2.6 bid request: every field that the decision or the response uses, and no other.
+"""OpenRTB 2.6 bid request: every field that the decision or the response uses, and some whose type alone is checked.
+
+The latter describe media, places and devices further (`wlang`, `btype`, bit rates, pods, `yob`): whoever gets their
+types wrong may mean anything by them. Of these, `wlang`, `btype` and bit rates restrict what may be answered, and are
+not obeyed yet.
 
 Field names are those of the specification (section 3.2), so they are not documented again here. Unknown fields are
 skipped while decoding. Constraints that one field alone can break (wrong type, negative size, empty id) are part of the
