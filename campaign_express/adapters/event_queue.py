@@ -25,10 +25,10 @@ from nats.js.api import AckPolicy, ConsumerConfig
 from campaign_express.adapters.nats import ACK_S, StreamTerms, connect, ensure_stream, redact
 from campaign_express.bidding.settlement import KINDS
 from campaign_express.errors import Unavailable
-from campaign_express.events import STREAM, MoneyEvent, decode_event
+from campaign_express.events import DEAD_STREAM, DEAD_SUBJECTS, STREAM, MoneyEvent, decode_event
 
 CONSUMER = "treasury"
-DEAD_STREAM, DEAD_SUBJECTS, DEAD_MONEY = "DEAD", "dead.>", "dead.money"
+DEAD_MONEY = "dead.money"
 ACK_WAIT_S = 10.0
 MAX_UNCONFIRMED = 65_536  # a master of Redis may be away, and the others go on
 FIRST_DELAY_S, LONGEST_DELAY_S = 0.5, 8.0  # until what could not be applied comes again

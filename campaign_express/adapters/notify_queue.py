@@ -18,10 +18,10 @@ from nats.aio.msg import Msg
 from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
 
-from campaign_express.adapters.event_queue import DEAD_STREAM, DEAD_SUBJECTS
 from campaign_express.adapters.nats import ACK_S, EXISTS, StreamTerms, connect, ensure_stream, redact
 from campaign_express.adapters.redis import Pipelines
 from campaign_express.errors import Unavailable
+from campaign_express.events import DEAD_STREAM, DEAD_SUBJECTS
 from campaign_express.notifications import STREAM, SUBJECTS, Letter, decode_letter, encode_letter
 
 CONSUMER = "notifier"

@@ -17,7 +17,7 @@ from redis import Redis
 from valkey_server import ValkeyProcess
 
 from campaign_express.adapters.control import ControlStore
-from campaign_express.adapters.event_queue import DEAD_STREAM, EventQueue
+from campaign_express.adapters.event_queue import EventQueue
 from campaign_express.adapters.ledger import Ledger
 from campaign_express.adapters.ledger_terms import Fence, Want
 from campaign_express.adapters.nats import StreamTerms, ensure_stream
@@ -27,7 +27,7 @@ from campaign_express.bootstrap_treasury import Parts, build_treasury
 from campaign_express.config import Settings
 from campaign_express.control import Switched, without_stop
 from campaign_express.errors import Unavailable
-from campaign_express.events import MoneyEvent, bid_key, encode_event, event_id, subject
+from campaign_express.events import DEAD_STREAM, MoneyEvent, bid_key, encode_event, event_id, subject
 from campaign_express.packaged import read_exchanges
 from tests.support.catalogs import catalog_of
 
