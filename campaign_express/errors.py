@@ -6,6 +6,7 @@ CampaignExpressError
 │   └── PortTaken       a port is in use: names the port and its setting
 ├── CatalogError        a campaign file's fault: every problem at once, by campaign; the last good catalogue stays
 ├── ControlError        switches or paces in Redis that do not decode; what was known before stays in force
+├── WarehouseError      a query that the store of events refuses; of a report: its caller's fault or ours
 ├── ModelError          a model that cannot serve: schema mismatch, provider missing under `require_accelerator`
 └── Unavailable         a part is away (no agent, no broker): HTTP 503, gRPC UNAVAILABLE; logged once a change of state
 """
@@ -65,6 +66,10 @@ class CatalogError(Problems):
 
 class ControlError(CampaignExpressError):
     """Switches or paces that do not decode."""
+
+
+class WarehouseError(CampaignExpressError):
+    """A query that the store of events will never answer."""
 
 
 class ModelError(CampaignExpressError):

@@ -5,10 +5,10 @@ All of these are called before or after `pipeline.decide`, or are pure look-ups 
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from msgspec import Struct
@@ -191,6 +191,40 @@ class TouchStore(Protocol):
     async def find(self, advertiser: str, click_id: str, user: str) -> list[Touch]:
         """What is known under a click id (`bid_key`) and of a user, either of which may be "". Raises Unavailable."""
         ...
+
+
+class Rows(NamedTuple):
+    """What a query gives."""
+
+    names: tuple[str, ...]
+    rows: list[tuple[Any, ...]]
+
+
+class Warehouse(Protocol):
+    """The tables of events and sums: ClickHouse, or chDB in this process. Blocking; may be called from several threads.
+
+    All methods raise Unavailable where the store is away or cannot do it just now, WarehouseError for what it will
+    never do (wrong SQL, a parameter of the wrong type).
+    """
+
+    cluster: str  # name of the cluster whose replicas hold the tables, "" one server
+
+    def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> Rows:
+        """`parameters` stand in `sql` as `{name:Type}` and are bound by the store, never pasted into the text."""
+        ...
+
+    def run(self, sql: str, parameters: Mapping[str, Any] | None = None) -> None:
+        """A statement without a result; returns when it is done."""
+        ...
+
+    def insert(self, table: str, columns: Mapping[str, Sequence[Any]], token: str) -> None:
+        """Rows by column, durable when this returns. Rows of the same `token` are inserted once.
+
+        Times are whole units of their column (milliseconds for DateTime64(3), seconds for DateTime).
+        """
+        ...
+
+    def close(self) -> None: ...
 
 
 class IdentityStore(Protocol):

@@ -23,6 +23,7 @@ from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig
 
 from campaign_express.adapters.nats import ACK_S, StreamTerms, connect, ensure_stream, redact
+from campaign_express.adapters.pull import Pull
 from campaign_express.bidding.settlement import KINDS
 from campaign_express.errors import Unavailable
 from campaign_express.events import DEAD_STREAM, DEAD_SUBJECTS, STREAM, MoneyEvent, decode_event
@@ -34,7 +35,6 @@ MAX_UNCONFIRMED = 65_536  # a master of Redis may be away, and the others go on
 FIRST_DELAY_S, LONGEST_DELAY_S = 0.5, 8.0  # until what could not be applied comes again
 CLOSE_S = 2.0
 
-_NEXT = f"$JS.API.CONSUMER.MSG.NEXT.{STREAM}.{CONSUMER}"
 _TROUBLE = (nats.errors.Error, nats.js.errors.Error, TimeoutError, OSError)
 
 
@@ -55,60 +55,12 @@ class Progress(NamedTuple):
     applied_ms: int  # real time, Unix ms: everything stored before it is acknowledged
 
 
-class _Pull:
-    """Asks for messages and collects them, some four times as fast as the client's own pull subscription.
-
-    JetStream ends its answer with a message of status (its reference, "consumer next"), which has nowhere to reply to:
-    404 nothing is there (any more), 408 the time is over. What comes after its time is returned with the next batch.
-    """
-
-    def __init__(self, client: Client) -> None:
-        self._client = client
-        self._inbox = client.new_inbox()
-        self._messages: list[Msg] = []
-        self._wanted = 0
-        self._problem = ""
-        self._over = asyncio.Event()
-
-    async def start(self) -> None:
-        await self._client.subscribe(self._inbox, cb=self._on_message)
-
-    async def take(self, most: int, wait_s: float) -> list[Msg]:
-        """Those that are there; where none is, waits up to `wait_s` for one. Raises Unavailable."""
-        await self._ask(most, 0.0)
-        if not self._messages:
-            await self._ask(1, wait_s)
-        messages, self._messages = self._messages, []
-        return messages
-
-    async def _ask(self, most: int, wait_s: float) -> None:
-        self._wanted = len(self._messages) + most
-        self._over.clear()
-        terms = {"batch": most, "no_wait": True} if not wait_s else {"batch": most, "expires": int(wait_s * 1e9)}
-        await self._client.publish(_NEXT, msgspec.json.encode(terms), self._inbox)
-        try:
-            await asyncio.wait_for(self._over.wait(), wait_s + ACK_S)
-        except TimeoutError:
-            raise Unavailable("no answer in time") from None
-        if self._problem:
-            raise Unavailable(self._problem)
-
-    async def _on_message(self, message: Msg) -> None:
-        if message.reply:
-            self._messages.append(message)
-            if len(self._messages) < self._wanted:
-                return
-        elif (status := (message.headers or {}).get("Status", "")) not in ("404", "408"):
-            self._problem = f"status {status}: {(message.headers or {}).get('Description', '')}"
-        self._over.set()
-
-
 class _Link(NamedTuple):
     """One connection, and the consumer on it."""
 
     client: Client
     context: JetStreamContext
-    pull: _Pull
+    pull: Pull
 
 
 class EventQueue:
@@ -211,7 +163,7 @@ class EventQueue:
                     max_ack_pending=MAX_UNCONFIRMED,
                 )
                 await context.add_consumer(STREAM, wanted)
-                pull = _Pull(client)
+                pull = Pull(client, STREAM, CONSUMER)
                 await pull.start()
                 self._link = _Link(client, context, pull)
             except _TROUBLE as error:

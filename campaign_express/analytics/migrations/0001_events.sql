@@ -31,7 +31,7 @@ ENGINE = ${replacing:rank}
 PARTITION BY toYYYYMMDD(time)
 ORDER BY (advertiser, campaign, time, bid_key, kind, detail)
 TTL toDateTime(time) + INTERVAL 400 DAY
-SETTINGS non_replicated_deduplication_window = 1000;
+SETTINGS non_replicated_deduplication_window = 1000, fsync_after_insert = 1, fsync_part_directory = 1;
 
 CREATE TABLE IF NOT EXISTS decisions ${on_cluster}
 (
@@ -68,7 +68,7 @@ ENGINE = ${replacing}
 PARTITION BY toYYYYMMDD(time)
 ORDER BY (campaign, time, id)
 TTL toDateTime(time) + INTERVAL 30 DAY
-SETTINGS non_replicated_deduplication_window = 1000;
+SETTINGS non_replicated_deduplication_window = 1000, fsync_after_insert = 1, fsync_part_directory = 1;
 
 CREATE TABLE IF NOT EXISTS requests ${on_cluster}
 (
@@ -88,7 +88,7 @@ ENGINE = ${replacing}
 PARTITION BY toYYYYMMDD(time)
 ORDER BY (time, id)
 TTL toDateTime(time) + INTERVAL 14 DAY
-SETTINGS non_replicated_deduplication_window = 1000;
+SETTINGS non_replicated_deduplication_window = 1000, fsync_after_insert = 1, fsync_part_directory = 1;
 
 CREATE TABLE IF NOT EXISTS changes ${on_cluster}
 (
@@ -106,4 +106,4 @@ CREATE TABLE IF NOT EXISTS changes ${on_cluster}
 ENGINE = ${replacing}
 PARTITION BY toYYYYMM(time)
 ORDER BY (time, id)
-SETTINGS non_replicated_deduplication_window = 1000;
+SETTINGS non_replicated_deduplication_window = 1000, fsync_after_insert = 1, fsync_part_directory = 1;

@@ -37,7 +37,7 @@ TTL start + INTERVAL 400 DAY;
 
 CREATE TABLE IF NOT EXISTS rollup_day ${on_cluster} AS rollup_minute
 ENGINE = ${replacing:built}
-PARTITION BY toYYYY(start)
+PARTITION BY toYear(start)
 ORDER BY (campaign, dimension, value, advertiser, start);
 
 -- Minutes that have got events ('dirty') and that were summed ('built'), in milliseconds of the server's clock.
