@@ -2,7 +2,8 @@
 -- last one written replaces those before. Nothing is summed as it is inserted, so a duplicate is never in a sum.
 --
 -- `dimension` says what `value` is: '' (the campaign as a whole), creative, exchange, place, country, device. Requests
--- that we did not bid on have no campaign: their dimensions are reason and exchange.
+-- that we did not bid on have no campaign: their dimensions are reason and exchange. `part` says where a row comes from:
+-- decisions (bids, no_bids, price_micros) or events (all else), which are kept for different times.
 
 CREATE TABLE IF NOT EXISTS rollup_minute ${on_cluster}
 (
@@ -11,6 +12,7 @@ CREATE TABLE IF NOT EXISTS rollup_minute ${on_cluster}
     campaign LowCardinality(String),
     dimension LowCardinality(String),
     value LowCardinality(String),
+    part LowCardinality(String),
     bids UInt64 CODEC(T64, ZSTD(1)),
     no_bids UInt64 CODEC(T64, ZSTD(1)),
     price_micros UInt64 CODEC(T64, ZSTD(1)),
@@ -26,19 +28,19 @@ CREATE TABLE IF NOT EXISTS rollup_minute ${on_cluster}
 )
 ENGINE = ${replacing:built}
 PARTITION BY toYYYYMMDD(start)
-ORDER BY (campaign, dimension, value, advertiser, start)
-TTL start + INTERVAL 8 DAY;
+ORDER BY (campaign, dimension, value, advertiser, part, start)
+TTL start + INTERVAL 40 DAY;
 
 CREATE TABLE IF NOT EXISTS rollup_hour ${on_cluster} AS rollup_minute
 ENGINE = ${replacing:built}
 PARTITION BY toYYYYMM(start)
-ORDER BY (campaign, dimension, value, advertiser, start)
+ORDER BY (campaign, dimension, value, advertiser, part, start)
 TTL start + INTERVAL 400 DAY;
 
 CREATE TABLE IF NOT EXISTS rollup_day ${on_cluster} AS rollup_minute
 ENGINE = ${replacing:built}
 PARTITION BY toYear(start)
-ORDER BY (campaign, dimension, value, advertiser, start);
+ORDER BY (campaign, dimension, value, advertiser, part, start);
 
 -- Minutes that have got events ('dirty') and that were summed ('built'), in milliseconds of the server's clock.
 CREATE TABLE IF NOT EXISTS rollup_marks ${on_cluster}

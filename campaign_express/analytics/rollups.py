@@ -1,0 +1,183 @@
+"""Sums by minute, hour and day, made anew from what is stored whenever it has changed: never added to.
+
+Of a bid it matters which kinds of its events came and what the exchange's price notice says, just as in the ledger
+(`bidding/settlement.py`): the first win, billing or impression makes it cost what was authorised, the price notice puts
+its clear price in that place unless it is above what was authorised or not believed. All events of a bid carry its time,
+so they are in one minute, and a minute can be summed by itself. What notices do not say (place, country, device) comes
+from the bid's decision, which is in the same minute.
+
+Decisions are kept for a shorter time than events. A minute older than `DETAILED_S` that gets a late conversion is summed
+by campaign, creative and exchange only; its other sums stay as they were.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from campaign_express.ports import Warehouse
+
+log = logging.getLogger(__name__)
+
+MARGIN_MS = 10_000  # a sum counts as made so long before it was: marks may be written after what they mark
+QUIET_MS, OLDEST_MS = 3_000, 30_000  # a minute is summed once it is quiet for so long, or has waited for so long
+AT_ONCE = 60  # minutes
+DETAILED_S = 28 * 86_400
+SUMMED_S = 38 * 86_400  # older minutes are summed no more: `rollup_minute` forgets them
+
+NOW_MS = "toUInt64(toUnixTimestamp64Milli(now64(3)))"
+MEASURES = (
+    *("bids", "no_bids", "price_micros", "wins", "losses", "impressions", "clicks", "conversions"),
+    *("spend_micros", "value_micros"),
+)
+DIMENSIONS = ("creative", "exchange", "place", "country", "device")
+_SUMS = ", ".join(f"sum({name}) AS {name}" for name in MEASURES)
+_COLUMNS = f"start, advertiser, campaign, dimension, value, part, {', '.join(MEASURES)}, users, built"
+_CHOSEN = """time >= {first:DateTime('UTC')} AND time < {end:DateTime('UTC')}
+        AND toStartOfMinute(time) IN {starts:Array(DateTime('UTC'))} AND test = 0"""
+
+# A row a bid that has events. Grouping the bid's decision with its events stands for a join, and needs no memory for
+# one. An event beyond the first of its kind is none (`FINAL`, and the sorting key of `events`).
+_BIDS = f"""
+    SELECT start, bid_key, max(advertiser) AS advertiser, max(campaign) AS campaign, max(creative) AS creative,
+        max(exchange) AS exchange, max(place) AS place, max(country) AS country, max(device) AS device,
+        max(won) AS won, max(lost) AS lost, max(shown) AS shown, max(clicked) AS clicked, sum(converted) AS converted,
+        max(settled) AS settled, max(authorised) AS authorised, max(says) AS priced,
+        argMinIf(said, seq, says = 1) AS clear, sum(worth) AS worth, max(person) AS person
+    FROM
+    (
+        SELECT toStartOfMinute(time) AS start, id AS bid_key, advertiser, campaign, creative, exchange, place, country,
+            toString(device) AS device, 0 AS told, 0 AS won, 0 AS lost, 0 AS shown, 0 AS clicked, 0 AS converted,
+            0 AS settled, toInt64(0) AS authorised, 0 AS says, toInt64(0) AS said, toUInt64(0) AS seq,
+            toInt64(0) AS worth, '' AS person
+        FROM decisions FINAL
+        WHERE {_CHOSEN} AND kind = 'bid'
+        UNION ALL
+        SELECT toStartOfMinute(time) AS start, bid_key, advertiser, campaign, creative, exchange, '' AS place,
+            '' AS country, '' AS device, 1 AS told, kind = 'win' AS won, kind = 'loss' AS lost,
+            kind = 'impression' AS shown, kind = 'click' AS clicked, kind = 'conversion' AS converted,
+            kind IN ('win', 'billing', 'impression') AS settled, toInt64(authorised_micros) AS authorised,
+            kind IN ('win', 'billing', 'impression') AND sets_price = 1
+                AND (clear_micros >= 0 OR quarantined != '') AS says,
+            if(quarantined != '' OR clear_micros > toInt64(authorised_micros), toInt64(authorised_micros), clear_micros)
+                AS said,
+            seq, if(kind = 'conversion', value_micros, toInt64(0)) AS worth,
+            if(kind = 'impression', user, '') AS person
+        FROM events FINAL
+        WHERE {_CHOSEN}
+    )
+    GROUP BY start, bid_key
+    HAVING max(told) = 1
+"""  # noqa: S608  # only names of our own
+_FROM_EVENTS = f"""
+INSERT INTO rollup_minute ({_COLUMNS})
+SELECT start, advertiser, campaign, part_of.1 AS dimension, part_of.2 AS value, 'events' AS part,
+    toUInt64(0) AS bids, toUInt64(0) AS no_bids, toUInt64(0) AS price_micros,
+    sum(won) AS wins, sum(lost) AS losses, sum(shown) AS impressions, sum(clicked) AS clicks,
+    sum(converted) AS conversions, toUInt64(sum(if(settled = 1, if(priced = 1, clear, authorised), 0))) AS spend_micros,
+    sum(worth) AS value_micros, uniqCombinedStateIf(14)(person, person != '') AS users,
+    {{built:UInt64}} AS built
+FROM
+(
+    SELECT *, arrayJoin([('', ''), DIMENSIONS]) AS part_of
+    FROM ({_BIDS})
+)
+GROUP BY start, advertiser, campaign, dimension, value
+"""  # noqa: S608
+_FROM_DECISIONS = f"""
+INSERT INTO rollup_minute ({_COLUMNS})
+SELECT start, advertiser, campaign, part_of.1 AS dimension, part_of.2 AS value, 'decisions' AS part,
+    sum(if(kind = 'bid', weight, 0)) AS bids, sum(if(kind = 'bid', 0, weight)) AS no_bids,
+    sum(price_micros * weight) AS price_micros,
+    toUInt64(0) AS wins, toUInt64(0) AS losses, toUInt64(0) AS impressions, toUInt64(0) AS clicks,
+    toUInt64(0) AS conversions, toUInt64(0) AS spend_micros, toInt64(0) AS value_micros,
+    uniqCombinedStateIf(14)('', 0) AS users, {{built:UInt64}} AS built
+FROM
+(
+    SELECT toStartOfMinute(time) AS start, advertiser, campaign, kind, weight, price_micros,
+        arrayJoin(if(kind = 'bid',
+            [('', ''), ('creative', creative), ('exchange', exchange), ('place', place), ('country', country),
+                ('device', toString(device))],
+            [('', ''), ('exchange', exchange), ('reason', reason)])) AS part_of
+    FROM decisions FINAL
+    WHERE {_CHOSEN}
+)
+GROUP BY start, advertiser, campaign, dimension, value
+"""  # noqa: S608
+
+
+def _longer(table: str, longer: str, period: str) -> str:
+    """Sums of a longer period from those of a shorter one."""
+    return f"""
+INSERT INTO {longer} ({_COLUMNS})
+SELECT {period} AS start, advertiser, campaign, dimension, value, part, {_SUMS},
+    uniqCombinedMergeState(14)(users) AS users, {{built:UInt64}} AS built
+FROM
+(
+    SELECT * FROM {table} FINAL WHERE start >= {{first:DateTime('UTC')}} AND start < {{end:DateTime('UTC')}}
+        AND {period} IN {{starts:Array(DateTime('UTC'))}}
+)
+GROUP BY start, advertiser, campaign, dimension, value, part
+"""  # noqa: S608
+
+
+_HOURS = _longer("rollup_minute", "rollup_hour", "toStartOfHour(start)")
+_DAYS = _longer("rollup_hour", "rollup_day", "toStartOfDay(start, 'UTC')")
+
+
+def pending(warehouse: Warehouse, everything: bool = False) -> tuple[int, list[int]]:
+    """(the store's time, Unix ms; minutes to be summed, Unix seconds, oldest first), at most AT_ONCE.
+
+    A minute that still gets events waits until it is quiet, but not for ever. `everything`: also those.
+    """
+    rows = warehouse.query(
+        f"SELECT {NOW_MS} AS now, toUnixTimestamp(start) AS minute, max(if(kind = 'dirty', at, 0)) AS dirty, "  # noqa: S608
+        "max(if(kind = 'built', at, 0)) AS built FROM rollup_marks FINAL GROUP BY start HAVING dirty > built "
+        "ORDER BY start"
+    ).rows
+    if not rows:
+        return 0, []
+    now = int(rows[0][0])
+    ready = [
+        int(minute)
+        for _, minute, dirty, built in rows
+        if everything or now - dirty >= QUIET_MS or now - max(built, int(minute) * 1000) >= OLDEST_MS
+    ]
+    return now, [minute for minute in ready if minute >= now // 1000 - SUMMED_S][:AT_ONCE]
+
+
+def build(warehouse: Warehouse, minutes: Sequence[int], now_ms: int) -> None:
+    """Sum these minutes, then their hours, then their days. Doing it again, or twice at once, changes nothing."""
+    detailed = [minute for minute in minutes if minute >= now_ms // 1000 - DETAILED_S]
+    late = [minute for minute in minutes if minute < now_ms // 1000 - DETAILED_S]
+    for chosen, dimensions in ((detailed, DIMENSIONS), (late, DIMENSIONS[:2])):
+        if chosen:
+            pairs = ", ".join(f"('{name}', {name})" for name in dimensions)
+            _run(warehouse, _FROM_EVENTS.replace("DIMENSIONS", pairs), chosen, 60, now_ms)
+    if detailed:
+        _run(warehouse, _FROM_DECISIONS, detailed, 60, now_ms)
+    _run(warehouse, _HOURS, sorted({minute // 3600 * 3600 for minute in minutes}), 3600, now_ms)
+    _run(warehouse, _DAYS, sorted({minute // 86_400 * 86_400 for minute in minutes}), 86_400, now_ms)
+    warehouse.run(
+        "INSERT INTO rollup_marks SELECT arrayJoin({starts:Array(DateTime('UTC'))}), 'built', {at:UInt64}",
+        {"starts": list(minutes), "at": now_ms - MARGIN_MS},
+    )
+
+
+def catch_up(warehouse: Warehouse, everything: bool = False) -> int:
+    """Sum what is to be summed just now; returns how many minutes that were."""
+    now_ms, minutes = pending(warehouse, everything)
+    if minutes:
+        build(warehouse, minutes, now_ms)
+    return len(minutes)
+
+
+def _run(warehouse: Warehouse, sql: str, starts: Sequence[int], period_s: int, now_ms: int) -> None:
+    parameters: dict[str, Any] = {
+        "first": starts[0],
+        "end": starts[-1] + period_s,
+        "starts": list(starts),
+        "built": now_ms,
+    }
+    warehouse.run(sql, parameters)
