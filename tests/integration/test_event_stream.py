@@ -13,7 +13,8 @@ import nats
 import pytest
 from nats_server import NatsProcess
 
-from campaign_express.adapters.nats import JetStreamSink, StreamTerms, connect, ensure_stream, redact
+from campaign_express.adapters.money_sink import JetStreamSink
+from campaign_express.adapters.nats import StreamTerms, connect, ensure_stream, redact
 from campaign_express.adapters.spool import Spool
 from campaign_express.errors import Unavailable
 from campaign_express.events import STREAM, MoneyEvent, bid_key, decode_event, event_id
