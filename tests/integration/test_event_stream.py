@@ -203,7 +203,7 @@ def test_a_stream_that_was_deleted_is_made_again(nats_process: NatsProcess, tmp_
 def test_a_full_stream_refuses_and_the_spool_keeps(nats_process: NatsProcess, tmp_path: Path) -> None:
     async def test() -> None:
         sink = make_sink(nats_process.url, tmp_path / "spool", max_bytes=20_000)
-        sink._terms = StreamTerms(max_bytes=4096, duplicate_window_s=60)
+        sink._publisher._terms = StreamTerms(max_bytes=4096, duplicate_window_s=60)
         await sink.start()
         kept: Counter[str] = Counter()
         for number in range(200):
