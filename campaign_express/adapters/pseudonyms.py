@@ -21,7 +21,7 @@ import threading
 import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, Self
 
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
@@ -31,7 +31,8 @@ from redis.exceptions import RedisError
 
 from campaign_express.adapters.redis import connect, redact
 from campaign_express.adapters.users_keys import TOKEN
-from campaign_express.clock import Clock
+from campaign_express.clock import Clock, parse_clock
+from campaign_express.config import Settings
 from campaign_express.errors import Unavailable
 
 log = logging.getLogger(__name__)
@@ -258,6 +259,10 @@ class PseudonymKeys:
         self._client: Redis | RedisCluster | None = None
         self._lock = threading.Lock()
 
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        return cls(settings.redis_url, days=settings.pseudonym_days, keep_days=settings.pseudonym_keep_days)
+
     def changed(self) -> dict[int, int]:
         found: dict[bytes, bytes] = self._ask(lambda client: client.hgetall(CHANGED_KEY))
         return {int(period): int(at) for period, at in found.items()}
@@ -329,6 +334,12 @@ class PseudonymKeeper:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._away = False
+
+    @classmethod
+    def from_settings(cls, settings: Settings, *, history: bool = False) -> Self:
+        """One that follows the keys in the Redis of `settings`."""
+        keys = PseudonymKeys.from_settings(settings)
+        return cls(keys, parse_clock(settings.simulated_clock), settings.pseudonym_days, history=history)
 
     def start(self) -> None:
         """Read the keys, and follow them from now on. Where Redis is away, later."""
