@@ -30,6 +30,7 @@ from campaign_express.bidding.privacy import PrivacyPolicy
 from campaign_express.bidding.respond import build_response, key_of, no_bid_response
 from campaign_express.bidding.standing import ANYBODY, NOBODY, Standing
 from campaign_express.control import Paces, Switches
+from campaign_express.decision_log import DecisionLog
 from campaign_express.errors import InvalidRequest
 from campaign_express.frames import ACCEPT_GZIP, BODY_GZIP, PROTOBUF, Answer, Ask, Reply, StateCounts, Timings
 from campaign_express.openrtb.codec import decode_request, encode_response, error_body, gunzip, gzip_response
@@ -107,9 +108,11 @@ class Bidder:
         max_decompressed_bytes: int,
         tmax_reserve_ms: int,
         state: State | None = None,
+        log: DecisionLog | None = None,
         clock_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
-        """`state`: where money and memory are; without it budgets and caps are not kept (files replayed offline)."""
+        """`state`: where money and memory are; without it budgets and caps are not kept (files replayed offline). `log`:
+        what is told of decisions, None: nothing."""
         self.exchanges = {**exchanges, "": exchanges[default_exchange]}
         self._hooks = {exchange.name: hooks(exchange.quirks) for exchange in exchanges.values()}
         self.rates = rates
@@ -121,6 +124,7 @@ class Bidder:
         self.tmax_reserve_ms = tmax_reserve_ms
         self.scorer = TimedScorer(scorer, clock_ns)
         self.state = state
+        self.log = log
         self._clock_ns = clock_ns
         self._state_ns = 0  # that the last batch waited for the store of people
         self._switches = Switches()
@@ -162,6 +166,12 @@ class Bidder:
         """Nobody waits for an answer: what was bid in the last batch is written to the store of people."""
         if self.state is not None:
             self.state.users.flush()
+        if self.log is not None:
+            self.log.close_frame(self._clock_ns())
+
+    def events(self) -> list[bytes]:
+        """Frames of all that has been decided and not been told yet."""
+        return self.log.frames(self._clock_ns(), everything=True) if self.log is not None else []
 
     @property
     def catalog_version(self) -> int:
@@ -175,6 +185,9 @@ class Bidder:
         """
         pipeline = self.pipeline
         version = pipeline.version
+        log = self.log
+        if log is not None:
+            log.begin(version, wall_ms, now_ns)
         self.scorer.spent_ns = 0
         answers: list[Answer] = [_UNANSWERED] * len(asks)
 
@@ -193,6 +206,8 @@ class Bidder:
             allowed_ms = (request.tmax or exchange.tmax) - self.tmax_reserve_ms
             if now_ns - ask.arrival_ns > allowed_ms * 1_000_000:
                 answers[at] = self._no_bid(ask, request.id, exchange, NoBidReason.TIMEOUT)
+                if log is not None:
+                    log.refused(request, exchange.name, NoBidReason.TIMEOUT, ask.arrival_ns)
             else:
                 decoded.append((at, exchange, request))
 
@@ -207,21 +222,26 @@ class Bidder:
                 continue
             if reason is not None:
                 answers[at] = self._no_bid(asks[at], request.id, exchange, reason)
+                if log is not None:
+                    log.refused(request, exchange.name, reason, asks[at].arrival_ns, context)
             else:
                 places.append(at)
                 contexts.append(context)
 
         people = self._people(contexts, wall_ms)
-        for at, decision in zip(places, self._decide(pipeline, contexts, people), strict=True):
+        decisions = self._decide(pipeline, contexts, people)
+        for at, decision in zip(places, decisions, strict=True):
             try:
                 answers[at] = self._finish(asks[at], decision)
             except Exception:
                 answers[at] = self._failed("building a response", asks[at])
-                decision.wins = []
+                decision.wins, decision.reason = [], NoBidReason.TECHNICAL_ERROR
             if people is not None:
                 self._settle(decision)
+        arrivals = [asks[at].arrival_ns for at in places]
+        events = log.decided(decisions, arrivals, self._clock_ns()) if log is not None else []
         timings = Timings(self._clock_ns() - now_ns, self.scorer.spent_ns, self._state_ns)
-        return Reply(answers, timings, version, [], self.state.counts() if self.state is not None else None)
+        return Reply(answers, timings, version, events, self.state.counts() if self.state is not None else None)
 
     def explain(self, body: bytes, exchange: str, wall_ms: int) -> dict[str, Any]:
         """Why each campaign would or would not bid on a JSON request; raises InvalidRequest."""
@@ -242,6 +262,8 @@ class Bidder:
         )
         for count in (1, 16):
             self.answer([Ask("", self._clock_ns(), body)] * count, self._clock_ns(), int(time.time() * 1000))
+        if self.log is not None:
+            self.log.forget()
 
     def _people(self, contexts: list[Context], wall_ms: int) -> list[UserState | None] | None:
         """What is known of each context's person, see `bidding.standing`; None where no state is kept."""

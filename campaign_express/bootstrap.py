@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from campaign_express.adapters.control import ControlStore
@@ -11,6 +13,7 @@ from campaign_express.adapters.enrichment import LocalEnricher
 from campaign_express.adapters.leases import LeaseKeeper
 from campaign_express.adapters.ledger import Ledger
 from campaign_express.adapters.onnx import OnnxScorer, parse_options
+from campaign_express.adapters.pseudonyms import PseudonymKeeper
 from campaign_express.adapters.supply import SupplyMeter
 from campaign_express.adapters.users import RedisUsers
 from campaign_express.bidder import Bidder, State
@@ -22,6 +25,7 @@ from campaign_express.bidding.purse import Purse
 from campaign_express.clock import parse_clock
 from campaign_express.config import Settings
 from campaign_express.control import Switches
+from campaign_express.decision_log import DecisionLog, Shares
 from campaign_express.errors import CampaignExpressError
 from campaign_express.frames import StateCounts
 from campaign_express.openrtb.notices import NoticeSigner, parse_keys
@@ -76,9 +80,18 @@ def build_agent(settings: Settings, catalog: Catalog | None = None) -> Bidder:
     )
 
     supply = SupplyMeter(settings.redis_url)
+    pseudonyms: PseudonymKeeper | None = None
+    log_of: Callable[[str], DecisionLog] | None = None
+    if settings.decision_events and settings.nats_url:
+        pseudonyms = PseudonymKeeper.from_settings(settings)
+        pseudonyms.start()
+        shares = Shares(settings.decision_share, settings.no_bid_share, settings.request_share)
+        log_of = functools.partial(DecisionLog, shares, pseudonyms.pseudonyms.of)
 
     def close() -> None:
         stop.set()
+        if pseudonyms is not None:
+            pseudonyms.close()
         keeper.stop()
         supply.close()
         persons.close()
@@ -95,7 +108,7 @@ def build_agent(settings: Settings, catalog: Catalog | None = None) -> Bidder:
     state = State(
         persons, purse, keeper.replace_catalog, lateness_ms, timeout_s, explained, supply.count, counts, close
     )
-    bidder = build_bidder(settings, catalog, state)
+    bidder = build_bidder(settings, catalog, state, log_of)
 
     def on_switches(switches: Switches) -> None:
         bidder.tell_switches(switches)
@@ -113,23 +126,30 @@ def build_agent(settings: Settings, catalog: Catalog | None = None) -> Bidder:
     return bidder
 
 
-def build_bidder(settings: Settings, catalog: Catalog | None = None, state: State | None = None) -> Bidder:
+def build_bidder(
+    settings: Settings,
+    catalog: Catalog | None = None,
+    state: State | None = None,
+    log_of: Callable[[str], DecisionLog] | None = None,
+) -> Bidder:
     """A warm bidder. `catalog`: what to bid with instead of the file (a published catalogue, say). `state`: see Bidder.
+    `log_of`: makes the log of decisions by the model's version.
 
     Raises ConfigError, CatalogError or ModelError, each naming the file and place.
     """
     exchanges = read_exchanges(settings)
+    scorer = OnnxScorer(
+        Path(settings.model_file) if settings.model_file else packaged("models/seed.onnx"),
+        settings.accelerator,
+        settings.require_accelerator,
+        provider_options=parse_options(settings.npu_options),
+    )
     bidder = Bidder(
         catalog=catalog if catalog is not None else read_catalog(settings, exchanges),
         exchanges={exchange.name: exchange for exchange in exchanges.exchanges},
         default_exchange=exchanges.default,
         rates=load_rates(Path(settings.rates_file) if settings.rates_file else None),
-        scorer=OnnxScorer(
-            Path(settings.model_file) if settings.model_file else packaged("models/seed.onnx"),
-            settings.accelerator,
-            settings.require_accelerator,
-            provider_options=parse_options(settings.npu_options),
-        ),
+        scorer=scorer,
         enricher=LocalEnricher(
             geoip_file=settings.geoip_file,
             data_center_file=settings.data_center_file,
@@ -142,6 +162,7 @@ def build_bidder(settings: Settings, catalog: Catalog | None = None, state: Stat
         max_decompressed_bytes=settings.max_decompressed_bytes,
         tmax_reserve_ms=settings.tmax_reserve_ms,
         state=state,
+        log=log_of(scorer.version) if log_of is not None else None,
     )
     bidder.warm_up()
     return bidder

@@ -12,8 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from campaign_express.adapters import redis_async
+from campaign_express.adapters.decision_sink import DecisionSink
 from campaign_express.adapters.identities import RedisIdentities
-from campaign_express.adapters.nats import JetStreamSink, StreamTerms
+from campaign_express.adapters.money_sink import JetStreamSink
+from campaign_express.adapters.nats import StreamTerms
+from campaign_express.adapters.pseudonyms import PseudonymKeeper
 from campaign_express.adapters.spool import Spool
 from campaign_express.adapters.touches import RedisTouches
 from campaign_express.bidding.currency import load_rates
@@ -42,6 +45,8 @@ class NoticeService:
 
     desk: NoticeDesk
     sink: JetStreamSink
+    decisions: DecisionSink
+    pseudonyms: PseudonymKeeper
     touches: RedisTouches
     identities: RedisIdentities
     meters: Meters
@@ -49,6 +54,7 @@ class NoticeService:
     async def start(self) -> None:
         """Returns when events can be made durable. Raises Unavailable when not even the spool can be opened."""
         await self.sink.start()
+        self.decisions.start()
 
     async def close(self) -> None:
         """After the listeners: nothing is lost, and what JetStream did not take stays in the spool."""
@@ -56,6 +62,8 @@ class NoticeService:
         await self.touches.close()
         await self.identities.close()
         await self.sink.close()
+        await self.decisions.close()
+        self.pseudonyms.close()
 
     def refresh(self) -> None:
         """Bring the cell's meters up to date."""
@@ -66,6 +74,10 @@ class NoticeService:
         counters.drained = self.sink.drained
         counters.spool_damaged = self.sink.spool.torn + self.sink.spool.damaged
         counters.touches_dropped = self.touches.dropped
+        gauges.decision_bytes = self.decisions.pending_bytes
+        counters.decisions_published = self.decisions.published
+        counters.decisions_dropped = self.decisions.dropped
+        counters.decision_frames_dropped = self.decisions.dropped_frames
 
 
 def build_notice_service(settings: Settings, meters: Meters, cell: str) -> NoticeService:
@@ -101,6 +113,22 @@ def build_notice_service(settings: Settings, meters: Meters, cell: str) -> Notic
         ),
         patience_s=settings.publish_patience_ms / 1000,
     )
+    decisions = DecisionSink(
+        settings.nats_url,
+        name=f"campaign-express decisions {cell}",
+        terms=StreamTerms(
+            settings.stream_replicas,
+            settings.decision_max_age_s,
+            settings.decision_max_bytes,
+            settings.stream_duplicate_window_s,
+            forgets=True,
+            compressed=True,
+        ),
+        partitions=settings.decision_partitions,
+        buffer_bytes=settings.decision_buffer_bytes,
+    )
+    pseudonyms = PseudonymKeeper.from_settings(settings)
+    pseudonyms.start()
     policy = PrivacyPolicy(settings.tcf_vendor_id, gdpr_countries(settings.gdpr_when_absent))
 
     def may_identify(signals: Mapping[str, str], gpc: bool) -> bool:
@@ -116,8 +144,9 @@ def build_notice_service(settings: Settings, meters: Meters, cell: str) -> Notic
         clock,
         meters,
         url_life_s=settings.notice_url_life_s,
+        pseudonym=pseudonyms.pseudonyms.of,
     )
-    return NoticeService(desk, sink, touches, identities, meters)
+    return NoticeService(desk, sink, decisions, pseudonyms, touches, identities, meters)
 
 
 def _price_terms(exchange: Exchange, keys: Mapping[str, tuple[bytes, bytes]]) -> PriceTerms:

@@ -16,6 +16,7 @@ from campaign_express.adapters.event_queue import EventQueue
 from campaign_express.adapters.leader import LeaderLock
 from campaign_express.adapters.ledger import LATEST_S, Ledger
 from campaign_express.adapters.nats import StreamTerms
+from campaign_express.adapters.pseudonyms import PseudonymKeeper
 from campaign_express.adapters.users_counts import UserCounts
 from campaign_express.bidding.budget import Accounts, settle_s
 from campaign_express.bidding.frequency import CountedEntities
@@ -132,7 +133,11 @@ def build_treasury(settings: Settings, catalog: Catalog | None = None, calm_s: f
         replicas=settings.ledger_replicas,
         remember_s=settings.notice_url_life_s + LATEST_S,
     )
-    counts = UserCounts.from_settings(settings, CountedEntities(current), max(exps.values()), settings.ledger_replicas)
+    pseudonyms = PseudonymKeeper.from_settings(settings, history=True)
+    pseudonyms.start()
+    counts = UserCounts.from_settings(
+        settings, CountedEntities(current), max(exps.values()), settings.ledger_replicas, pseudonyms.person
+    )
     velocity = Velocity(settings.breaker_factor, settings.breaker_window_s * 1000, settings.breaker_floor_micros)
     breaker = VelocityBreaker(velocity, control, clock)
     breaker.follow(current)
@@ -184,7 +189,7 @@ def build_treasury(settings: Settings, catalog: Catalog | None = None, calm_s: f
         stop.set()
         watching.join()
         pacemaker.close()
-        for part in (consumer, auditor, counts, ledger, control, catalogs, lock):
+        for part in (consumer, auditor, counts, pseudonyms, ledger, control, catalogs, lock):
             part.close()
 
     treasury = Treasury(lock, loops, workers, healths, close)

@@ -102,6 +102,17 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     stream_max_age_s: Annotated[int, Meta(ge=0)] = 7_776_000  # 0: keep events for ever
     stream_max_bytes: Annotated[int, Meta(ge=0)] = 0  # 0: no limit but the disk
     stream_duplicate_window_s: Positive = 600
+    # Decisions, see docs/events.md. Shares are of all requests; 0: none.
+    decision_events: bool = True
+    decision_share: Annotated[float, Meta(ge=0, le=1)] = 1.0  # bids
+    no_bid_share: Annotated[float, Meta(ge=0, le=1)] = 0.01
+    request_share: Annotated[float, Meta(ge=0, le=1)] = 0.01  # whole requests, stripped, for backtests
+    decision_partitions: Annotated[int, Meta(ge=1, le=256)] = 1
+    decision_buffer_bytes: Positive = 67_108_864  # of one cell: what JetStream has not acknowledged
+    decision_max_age_s: Annotated[int, Meta(ge=0)] = 172_800
+    decision_max_bytes: Annotated[int, Meta(ge=0)] = 8_589_934_592
+    pseudonym_days: Annotated[int, Meta(ge=1, le=365)] = 30  # after which a person gets another one
+    pseudonym_keep_days: Annotated[int, Meta(ge=1, le=3650)] = 400  # keys of past ones: as long as archives
     # Treasury, see docs/treasury.md.
     audit_period_s: Positive = 60  # between two audits of the books
     audit_window_s: Annotated[int, Meta(ge=3600)] = 7200  # wall clock: what is compared with the event log

@@ -177,6 +177,10 @@ def subject_of(advertiser: str, kind: str) -> str:
     return f"money.{advertiser.replace('.', '%')}.{kind}"
 
 
+def decision_subject(partition: int) -> str:
+    return f"decisions.{partition}"
+
+
 def change_subject(change: ChangeEvent) -> str:
     return f"changes.{change.kind}"
 

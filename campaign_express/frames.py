@@ -69,7 +69,7 @@ class Reply(Struct, array_like=True, gc=False):
     answers: list[Answer]
     timings: Timings
     catalog_version: int = 0
-    events: list[bytes] = []  # encoded events for JetStream; empty until events are kept
+    events: list[bytes] = []  # encoded `events.DecisionFrame`s that are due, for JetStream
     state: StateCounts | None = None  # where the agent keeps state
 
 

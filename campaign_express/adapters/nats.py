@@ -1,15 +1,8 @@
-"""Money events to NATS JetStream, and to the local spool while it is away or slow. Stream and subjects: docs/events.md.
+"""The connection to NATS JetStream that sinks, queues and logs share: how it is made, its streams, its acknowledgements.
 
-`JetStreamSink.publish` returns when the event is durable, whichever way:
-
-- Usually JetStream acknowledges. Any number of events are under way at once: each carries a reply subject of its own
-  below one inbox, and its acknowledgement ends the wait. That costs half of what a request a message would.
-- What is not acknowledged in `patience_s` is appended to the spool. When nothing at all was acknowledged in that time,
-  all events go to the spool at once, until JetStream has acknowledged what the spool held.
-
-So an event may reach the stream twice. Its id is the message id: JetStream drops the second within its window, and
-consumers know it by its id for ever. One task, `_tend`, connects, looks after the stream, empties the spool and adopts
-the spools of dead processes. The client's own reconnecting is not used: it would keep in memory what is in the spool.
+`Publisher` is what has any number of messages under way at once: each carries a reply subject of its own below one
+inbox, and its acknowledgement is told to whoever sent it. That costs half of what a request a message would. The
+client's own reconnecting is not used: what it would keep in memory is kept, with a bound, by whoever publishes.
 """
 
 from __future__ import annotations
@@ -17,8 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 
 import msgspec
 import nats.errors
@@ -26,38 +18,33 @@ import nats.js.errors
 from msgspec import Struct
 from nats.aio.client import Client
 from nats.aio.msg import Msg
-from nats.js.api import DiscardPolicy, Header, RetentionPolicy, StorageType, StreamConfig
+from nats.js.api import DiscardPolicy, Header, RetentionPolicy, StorageType, StoreCompression, StreamConfig
 
-from campaign_express.adapters.spool import Spool
 from campaign_express.errors import Unavailable
-from campaign_express.events import STREAM, SUBJECTS, MoneyEvent, encode_event, subject
-from campaign_express.ports import Kept
+from campaign_express.events import STREAM, SUBJECTS
 
 log = logging.getLogger(__name__)
 
 CONNECT_S = 2.0
-LAST_CALL_S = 0.003
-ACK_S = 2.0  # for what comes from the spool: nobody waits for it
+ACK_S = 2.0  # for what nobody waits for
 PING_S = 5
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 1.0  # between attempts while JetStream is away
-GATHER_S = 0.05
-LOOK_S = 5.0  # how often the spools of dead processes are looked for
 CLOSE_S = 2.0
 EXISTS = 10058  # JetStream's error code: the stream exists with another configuration
-
-_TROUBLE = (nats.errors.Error, TimeoutError, OSError, Unavailable)
+TROUBLE = (nats.errors.Error, TimeoutError, OSError, Unavailable)  # what a NATS that is away may raise
 
 
 class StreamTerms(Struct, frozen=True):
-    """How the stream is kept."""
+    """How a stream is kept."""
 
     replicas: int = 1
     max_age_s: int = 0  # 0: for ever
     max_bytes: int = 0  # 0: no limit
     duplicate_window_s: int = 600
+    forgets: bool = False  # when it is full: what is oldest. Else it refuses what is new
+    compressed: bool = False
 
 
-class _Ack(Struct):
+class Ack(Struct):
     """JetStream's answer to a message (its API reference, "PubAck")."""
 
     stream: str = ""
@@ -65,25 +52,8 @@ class _Ack(Struct):
     error: msgspec.Raw = msgspec.Raw()
 
 
-class _Letter(Struct, frozen=True, array_like=True):
-    """An event as it lies in the spool: all that is needed to publish it, so that it need not be understood."""
-
-    subject: str
-    id: str
-    payload: bytes
-
-
-class _Flight(Struct, frozen=True):
-    until: float  # of the loop's clock
-    landed: asyncio.Future[Kept]
-    letter: _Letter
-    spools: bool  # when it is not acknowledged; else it comes from there
-
-
 _MESSAGE_ID = Header.MSG_ID.value  # as an enum's member it would be looked up twice a message
-_read_ack = msgspec.json.Decoder(_Ack).decode
-_write_letter = msgspec.msgpack.Encoder().encode
-_read_letter = msgspec.msgpack.Decoder(_Letter).decode
+_read_ack = msgspec.json.Decoder(Ack).decode
 
 
 def redact(url: str) -> str:
@@ -114,7 +84,7 @@ async def connect(url: str, name: str, closed: Callable[[], Awaitable[None]] | N
             CONNECT_S + 1.0,
         )
     except (nats.errors.Error, OSError, TimeoutError) as error:
-        await _close(client)  # it leaves its socket open
+        await close(client)  # it leaves its socket open
         raise Unavailable(f"NATS at {redact(url)} cannot be reached: {error or type(error).__name__}") from None
     return client
 
@@ -130,11 +100,13 @@ async def ensure_stream(client: Client, terms: StreamTerms, name: str = STREAM, 
         subjects=[subjects],
         retention=RetentionPolicy.LIMITS,
         storage=StorageType.FILE,
-        discard=DiscardPolicy.NEW,  # a full stream refuses: better than to forget what was spent
+        # Of money, better refused than forgotten; of samples, better the new ones.
+        discard=DiscardPolicy.OLD if terms.forgets else DiscardPolicy.NEW,
         max_age=terms.max_age_s or None,
         max_bytes=terms.max_bytes or -1,
         duplicate_window=terms.duplicate_window_s,
         num_replicas=terms.replicas,
+        compression=StoreCompression.S2 if terms.compressed else StoreCompression.NONE,
     )
     context = client.jetstream(timeout=ACK_S)
     try:
@@ -145,254 +117,70 @@ async def ensure_stream(client: Client, terms: StreamTerms, name: str = STREAM, 
         await context.update_stream(config)
 
 
-class JetStreamSink:
-    """`ports.EventSink`. `start` in the event loop that publishes; counts are read by whoever shows them."""
+async def close(client: Client) -> None:
+    with contextlib.suppress(nats.errors.Error, OSError, TimeoutError):
+        await asyncio.wait_for(client.close(), CLOSE_S)
 
-    def __init__(self, url: str, spool: Spool, *, name: str, terms: StreamTerms, patience_s: float) -> None:
+
+class Publisher:
+    """One connection that publishes to one stream, until it is lost. Of the event loop that connects it."""
+
+    def __init__(
+        self,
+        url: str,
+        name: str,
+        terms: StreamTerms,
+        stream: tuple[str, str],
+        acked: Callable[[str, Ack | None], None],
+        lost: Callable[[], Awaitable[None]],
+    ) -> None:
+        """`stream`: its name and subjects. `acked` is told a message's token and JetStream's answer; None: nobody has
+        the stream. `lost` is called when the connection ends by itself, to `disconnect` in good order."""
         self._url = url
         self._name = name
         self._terms = terms
-        self._patience_s = patience_s
+        self._stream = stream
+        self._acked = acked
+        self._lost = lost
         self._client: Client | None = None
         self._inbox = ""
-        self._flights: dict[str, _Flight] = {}  # by the last part of the reply subject, oldest first
-        self._outbox: deque[str] = deque()  # of those, what the client has not got yet
-        self._sending: asyncio.Task[None] | None = None
-        self._spooling: set[asyncio.Task[None]] = set()
-        self._number = 0
-        self._acked_at = 0.0  # of the loop's clock
-        self._watching = False  # a timer waits for the oldest flight
-        self._tending: asyncio.Task[None] | None = None
-        self._wake = asyncio.Event()
-        self._tended = asyncio.Event()  # JetStream has acknowledged once
-        self.spool = spool
-        self.up = False  # JetStream acknowledges, as far as is known
-        self.spooled = 0  # events that went to the spool
-        self.drained = 0  # and from there to JetStream
 
-    async def start(self) -> None:
-        """Open the spool and begin to connect; waits a little for JetStream, and goes on without it.
+    @property
+    def connected(self) -> bool:
+        return self._client is not None
 
-        Raises Unavailable when the spool cannot be opened.
-        """
-        await self.spool.open()
-        self._tending = asyncio.get_running_loop().create_task(self._tend())
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._tended.wait(), CONNECT_S)
-
-    def publish(self, event: MoneyEvent) -> asyncio.Future[Kept]:
-        """See `ports.EventSink`. A future and no coroutine: a task for each event would cost more than sending it."""
-        letter = _Letter(subject(event), event.id, encode_event(event))
-        loop = asyncio.get_running_loop()
-        if self.up and self._client is not None:
-            return self._take_off(loop, letter, self._patience_s, True)
-        return self._spool(letter, loop.create_future())
-
-    async def close(self) -> None:
-        """End when what is under way has landed; what is in the spool stays there for the next process."""
-        self.up = False
-        if self._tending is not None:
-            self._tending.cancel()
-            await asyncio.wait([self._tending])
-        if self._flights:
-            await asyncio.wait([flight.landed for flight in self._flights.values()], timeout=CLOSE_S)
-        with contextlib.suppress(*_TROUBLE):
-            if self._client is not None and not self.spool.empty:
-                await asyncio.wait_for(self._drain(), CLOSE_S)
-        await self._disconnect()
-        if self._spooling:
-            await asyncio.wait(self._spooling)
-        await self.spool.close()
-
-    # Sending
-
-    def _take_off(
-        self, loop: asyncio.AbstractEventLoop, letter: _Letter, patience_s: float, spools: bool
-    ) -> asyncio.Future[Kept]:
-        """Publish. What is not acknowledged in time is appended to the spool, unless it lies there anyway: SPOOLED."""
-        self._number += 1
-        token = str(self._number)
-        landed: asyncio.Future[Kept] = loop.create_future()
-        self._flights[token] = _Flight(loop.time() + patience_s, landed, letter, spools)
-        if not self._watching:
-            self._watch(loop)
-        self._outbox.append(token)
-        if self._sending is None:
-            self._sending = loop.create_task(self._send())
-        return landed
-
-    async def _send(self) -> None:
-        """Give the client all that was published since the loop's last turn."""
-        while self._outbox:
-            token = self._outbox.popleft()
-            flight = self._flights.get(token)
-            if flight is None or self._client is None:
-                continue  # lost with the connection
-            letter = flight.letter
-            try:
-                reply = f"{self._inbox}.{token}"
-                await self._client.publish(letter.subject, letter.payload, reply, {_MESSAGE_ID: letter.id})
-            except Exception:  # it is closing, or worse: what it does not take goes to the spool
-                self._flights.pop(token, None)
-                self._lose(flight)
-        self._sending = None
-
-    def _lose(self, flight: _Flight) -> None:
-        """No acknowledgement has come, and none is waited for any more."""
-        if flight.landed.done():
-            return
-        if not flight.spools:
-            flight.landed.set_result(Kept.SPOOLED)
-            return
-        if asyncio.get_running_loop().time() - self._acked_at > self._patience_s:
-            self._distrust()  # else it is only slow, and this one alone takes the other way
-        self._spool(flight.letter, flight.landed)
-
-    def _spool(self, letter: _Letter, landed: asyncio.Future[Kept]) -> asyncio.Future[Kept]:
-        task = asyncio.get_running_loop().create_task(self._append(letter, landed))
-        self._spooling.add(task)
-        task.add_done_callback(self._spooling.discard)
-        return landed
-
-    async def _append(self, letter: _Letter, landed: asyncio.Future[Kept]) -> None:
-        try:
-            await self.spool.append(_write_letter(letter))
-        except Exception as error:
-            if not landed.done():
-                landed.set_exception(error)
-        else:
-            self.spooled += 1
-            self._wake.set()
-            if not landed.done():
-                landed.set_result(Kept.SPOOLED)
-
-    async def _on_ack(self, message: Msg) -> None:
-        flight = self._flights.pop(message.subject.rpartition(".")[2], None)
-        if flight is None or flight.landed.done():
-            return
-        try:
-            ack = _read_ack(message.data)
-        except msgspec.DecodeError:  # an empty message with status 503: nobody has the stream
-            self._lose(flight)
-            return
-        if not ack.stream or ack.error:
-            log.error("JetStream refuses an event", extra={"error": bytes(ack.error).decode(errors="replace")})
-            self._lose(flight)
-        else:
-            self._acked_at = asyncio.get_running_loop().time()
-            flight.landed.set_result(Kept.DUPLICATE if ack.duplicate else Kept.PUBLISHED)
-
-    def _watch(self, loop: asyncio.AbstractEventLoop, last_call: bool = False) -> None:
-        """Give up what has waited too long; one timer for all. Few flights are more patient than others.
-
-        What is overdue gets a last call first: where this process itself was held up, acknowledgements wait in the
-        socket, and reading them costs less than a fsync.
-        """
-        self._watching = False
-        now = loop.time()
-        soonest = None
-        for token, flight in list(self._flights.items()):
-            if flight.landed.done():
-                del self._flights[token]
-            elif flight.until <= now and last_call:
-                del self._flights[token]
-                self._lose(flight)
-            elif soonest is None or flight.until < soonest:
-                soonest = flight.until
-        if soonest is None:
-            return
-        self._watching = True
-        if soonest <= now:
-            loop.call_later(LAST_CALL_S, self._watch, loop, True)
-        else:
-            loop.call_at(min(soonest, now + self._patience_s), self._watch, loop)
-
-    def _distrust(self) -> None:
-        if self.up:
-            self.up = False
-            self._wake.set()
-            log.debug("JetStream does not acknowledge in time: events go to the local spool")
-
-    # Tending
-
-    async def _tend(self) -> None:
-        pause = FIRST_PAUSE_S
-        told = False
-        while True:
-            try:
-                if self._client is None:
-                    await self._connect()
-                await self.spool.adopt()
-                await self._drain()
-                if told:
-                    log.warning("JetStream is back", extra={"drained": self.drained})
-                self.up = True
-                self._tended.set()
-                pause, told = FIRST_PAUSE_S, False
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), LOOK_S)
-                await asyncio.sleep(GATHER_S)  # for more to come into the spool
-                self._wake.clear()
-            except _TROUBLE as error:
-                if not told:
-                    log.warning(
-                        "JetStream is away: events go to the local spool",
-                        extra={"reason": str(error) or type(error).__name__},
-                    )
-                    told = True
-                await self._disconnect()
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, LONGEST_PAUSE_S)
-            except Exception:
-                log.exception("a fault while tending the event stream")
-                await self._disconnect()
-                await asyncio.sleep(LONGEST_PAUSE_S)
-
-    async def _connect(self) -> None:
+    async def connect(self) -> None:
+        """Connect, and see to the stream. Raises one of TROUBLE."""
         client = await connect(self._url, self._name, self._on_closed)
         try:
-            await ensure_stream(client, self._terms)
+            await ensure_stream(client, self._terms, *self._stream)
             self._inbox = client.new_inbox()
             await client.subscribe(f"{self._inbox}.*", cb=self._on_ack)
             await asyncio.wait_for(client.flush(), ACK_S)
         except BaseException:
-            await _close(client)
+            await close(client)
             raise
         self._client = client
 
+    async def send(self, token: str, subject: str, payload: bytes, message_id: str) -> None:
+        """Hand one message to the client. Raises anything: then it was not sent."""
+        if self._client is None:
+            raise Unavailable("the connection was lost")
+        await self._client.publish(subject, payload, f"{self._inbox}.{token}", {_MESSAGE_ID: message_id})
+
+    async def disconnect(self) -> None:
+        """Nothing more is acknowledged."""
+        client, self._client = self._client, None
+        if client is not None:
+            await close(client)
+
+    async def _on_ack(self, message: Msg) -> None:
+        token = message.subject.rpartition(".")[2]
+        try:
+            self._acked(token, _read_ack(message.data))
+        except msgspec.DecodeError:  # an empty message with status 503
+            self._acked(token, None)
+
     async def _on_closed(self) -> None:
         if self._client is not None and self._client.is_closed:
-            await self._disconnect()
-
-    async def _disconnect(self) -> None:
-        """Nothing more will land."""
-        client, self._client = self._client, None
-        self._distrust()
-        flights, self._flights = self._flights, {}
-        for flight in flights.values():
-            self._lose(flight)
-        if client is not None:
-            await _close(client)
-
-    async def _drain(self) -> None:
-        if not self.spool.empty:
-            await self.spool.drain(self._deliver)
-
-    async def _deliver(self, letters: Sequence[bytes]) -> None:
-        """Publish records of the spool; returns when all are acknowledged, raises Unavailable when one is not."""
-        loop = asyncio.get_running_loop()
-        landings = []
-        for raw in letters:
-            if self._client is None:
-                raise Unavailable("the connection was lost")
-            landings.append(self._take_off(loop, _read_letter(raw), ACK_S, False))
-        kept = await asyncio.gather(*landings)
-        lost = kept.count(Kept.SPOOLED)
-        self.drained += len(kept) - lost
-        if lost:
-            raise Unavailable("JetStream does not acknowledge what the spool holds")
-
-
-async def _close(client: Client) -> None:
-    with contextlib.suppress(nats.errors.Error, OSError, TimeoutError):
-        await asyncio.wait_for(client.close(), CLOSE_S)
+            await self._lost()

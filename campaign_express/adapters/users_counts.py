@@ -43,9 +43,12 @@ class UserCounts:
         profile_ttl_s: int = 90 * 86_400,
         replicas: int = 0,
         wait_s: float = 1.0,
+        reveal: Callable[[str], str | None] = lambda user: user,
     ) -> None:
-        """Raises ConfigError for a bad url."""
+        """`reveal`: the token behind the `user` of an event, see `PseudonymKeeper.person`. Raises ConfigError for a bad
+        url."""
         self.counted = counted
+        self._reveal = reveal
         self.applied = 0
         self._batch = RedisBatch(url, [script.text for script in users_lua.ALL], wait_s)
         self._hold_ms = hold_ms
@@ -55,7 +58,12 @@ class UserCounts:
 
     @classmethod
     def from_settings(
-        cls, settings: Settings, counted: Callable[[str, str], Counted], longest_exp_s: int, replicas: int = 0
+        cls,
+        settings: Settings,
+        counted: Callable[[str, str], Counted],
+        longest_exp_s: int,
+        replicas: int,
+        reveal: Callable[[str], str | None],
     ) -> Self:
         """`longest_exp_s`: the largest `exp` of the exchanges, as for `RedisUsers.from_settings`."""
         return cls(
@@ -65,6 +73,7 @@ class UserCounts:
             lateness_ms=settings.notice_lateness_s * 1000,
             profile_ttl_s=settings.profile_ttl_days * 86_400,
             replicas=replicas,
+            reveal=reveal,
         )
 
     @property
@@ -72,9 +81,17 @@ class UserCounts:
         return self._batch.breaker_state
 
     def apply(self, events: Sequence[MoneyEvent]) -> list[MoneyEvent]:
-        """Returns the events that could not be applied, to come again. Those without a user are none of ours."""
+        """Returns the events that could not be applied, to come again. Those without a user are none of ours, nor those
+        whose user was erased since."""
         failed: list[MoneyEvent] = []
-        todo = [(event, event.user) for event in events if event.user and not event.test]
+        todo: list[tuple[MoneyEvent, str]] = []
+        for event in events:
+            if event.user and not event.test:
+                token = self._reveal(event.user)
+                if token is None:
+                    failed.append(event)
+                elif token:
+                    todo.append((event, token))
         for start in range(0, len(todo), AT_ONCE):
             waiting = todo[start : start + AT_ONCE]
             for _ in range(MAX_ALIASES):

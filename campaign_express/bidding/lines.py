@@ -41,6 +41,7 @@ class Line:
     __slots__ = (
         "_bid",
         "_markups",
+        "_names",
         "advertiser",
         "attr",
         "bit",
@@ -64,6 +65,7 @@ class Line:
         self.protocols = _PROTOCOLS[creative.vast] if timed else _NO_PROTOCOLS
         self._markups: dict[str, Markup] | None = None
         self._bid: Bid | None = None
+        self._names: tuple[str, str, str, str, str] | None = None
 
     def markup(self, vast: str, signer: NoticeSigner) -> Markup:
         """Compiled markup in the VAST version `vast`, "" for what is not VAST."""
@@ -74,6 +76,15 @@ class Line:
             creative = msgspec.structs.replace(self.creative, vast=vast) if vast else self.creative
             found = self._markups[vast] = compile_markup(creative, self.advertiser, signer)
         return found
+
+    @property
+    def names(self) -> tuple[str, str, str, str, str]:
+        """What every event of this line's bids says: advertiser, campaign, creative, media, size ("" without one)."""
+        if self._names is None:
+            creative = self.creative
+            size = f"{creative.w}x{creative.h}" if creative.w and creative.h else ""
+            self._names = (self.advertiser.id, self.campaign.id, creative.id, creative.media.value, size)
+        return self._names
 
     @property
     def bid(self) -> Bid:

@@ -42,7 +42,7 @@ FIXED_PRICE = 3  # deal.at: "the value passed in bidfloor is the agreed upon dea
 class Win:
     """The bid for one impression."""
 
-    __slots__ = ("deal", "entities", "floor_micros", "lease", "line", "pctr", "pcvr", "price_micros", "slot")
+    __slots__ = ("deal", "entities", "floor_micros", "key", "lease", "line", "pctr", "pcvr", "price_micros", "slot")
 
     def __init__(
         self, slot: Slot, deal: Deal | None, line: Line, price_micros: int, floor_micros: int, pctr: float, pcvr: float
@@ -55,6 +55,7 @@ class Win:
         self.pctr = pctr
         self.pcvr = pcvr
         self.lease = 0  # from which the impression's cost is authorised; 0: no budget limits it
+        self.key = ""  # what its events are known by, once `respond.key_of` was asked
         self.entities: tuple[str, ...] = ()  # what the impression counts for in the person's frequency
 
 

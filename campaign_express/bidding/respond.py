@@ -55,9 +55,11 @@ def bid_id_of(request_id: str, slot: Slot) -> str:
 
 def key_of(context: Context, win: Win) -> str:
     """What all events of this bid are known by; a notice's own fields give the same (`events.bid_key`)."""
-    request_id = context.request.id
-    ids = (request_id, win.slot.imp.id, bid_id_of(request_id, win.slot))
-    return bid_key(context.exchange_name, *map(portable_id, ids))
+    if not win.key:  # holds and events both ask
+        request_id = context.request.id
+        ids = (request_id, win.slot.imp.id, bid_id_of(request_id, win.slot))
+        win.key = bid_key(context.exchange_name, *map(portable_id, ids))
+    return win.key
 
 
 def _own_id(request_id: str) -> str:

@@ -26,6 +26,7 @@ from campaign_express.openrtb.nobid import NoBidReason
 
 logger = logging.getLogger(__name__)
 
+TakeEvents = Callable[[list[bytes]], None]  # encoded frames of decisions
 Admit = Callable[[str, int], bool]  # (exchange, arrival_ns): whether one more request of that exchange may pass
 
 _LATE = NoBidReason.TIMEOUT.index
@@ -47,6 +48,7 @@ class AgentPool:
         self._max_queue = max_queue
         self._timeout_ns = timeout_ms * 1_000_000
         self._admit: Admit | None = None
+        self._take_events: TakeEvents | None = None
         self._loop = asyncio.get_running_loop()
         self._queue: deque[Waiting] = deque()
         self._retries: deque[list[Waiting]] = deque()
@@ -67,6 +69,24 @@ class AgentPool:
     def limit(self, admit: Admit) -> None:
         """Ask `admit` before each request from now on; one that may not pass gets a no-bid at once (`qps-limit`)."""
         self._admit = admit
+
+    def publish(self, take_events: TakeEvents) -> None:
+        """Have `take_events` given what agents tell of their decisions, from now on."""
+        self._take_events = take_events
+
+    async def collect(self, timeout_s: float) -> None:
+        """Ask every agent for what it has not told of its decisions yet. Returns when they have answered, or in time."""
+        if self._take_events is None:
+            return
+        asked = []
+        for link in list(self._links):
+            self._withdraw(link)
+            link.send(Sent([], time.monotonic_ns(), False))
+            self._offer(link)
+            asked.append((link, link.pending[-1]))
+        end = self._loop.time() + timeout_s
+        while self._loop.time() < end and any(sent in link.pending for link, sent in asked):
+            await asyncio.sleep(0.005)  # at the end of a cell, where a few milliseconds are nothing
 
     def close(self) -> None:
         """Let go of the agents. What is still waiting is answered no-bid."""
@@ -196,6 +216,8 @@ class AgentPool:
         waiting, answers = sent.waiting, reply.answers
         if self._queue or self._retries:
             self._pump()  # before the answers are handed out: the agent works meanwhile
+        if reply.events and self._take_events is not None:
+            self._take_events(reply.events)
         if not waiting:
             return  # a heartbeat
         if len(answers) != len(waiting):

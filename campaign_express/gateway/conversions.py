@@ -156,8 +156,8 @@ def _due_to(event: MoneyEvent, touch: Touch) -> MoneyEvent:
     )
 
 
-def touch_of(event: MoneyEvent) -> Touch:
-    """What a click or impression leaves behind."""
+def touch_of(event: MoneyEvent, user: str) -> Touch:
+    """What a click or impression leaves behind. `user`: the person's token."""
     return Touch(
         kind=event.kind,
         bid_key=event.bid_key,
@@ -172,6 +172,6 @@ def touch_of(event: MoneyEvent) -> Touch:
         lease=event.lease,
         bid_ms=event.bid_ms,
         touched_ms=event.received_ms,
-        user=event.user,
+        user=user,
         test=event.test,
     )

@@ -68,6 +68,7 @@ class Gauges(Struct):
     open_breakers: int = 0
     broker_up: bool = False  # JetStream acknowledges events
     spool_bytes: int = 0
+    decision_bytes: int = 0  # of frames that JetStream has not acknowledged
     resident_bytes: int = 0
 
 
@@ -101,6 +102,9 @@ class Counters(Struct):
     drained: int = 0  # and from there to JetStream
     spool_damaged: int = 0  # segments that ended in a record that cannot be read
     touches_dropped: int = 0
+    decisions_published: int = 0  # events of agents, acknowledged by JetStream
+    decisions_dropped: int = 0
+    decision_frames_dropped: int = 0
     latency: Histogram = msgspec.field(default_factory=lambda: Histogram.of(LATENCY_NS))
     queue_time: Histogram = msgspec.field(default_factory=lambda: Histogram.of(QUEUE_NS))
     batch_size: Histogram = msgspec.field(default_factory=lambda: Histogram.of(BATCH_SIZES))

@@ -41,6 +41,9 @@ COUNTERS = (
     _Counter("drained_events", "Events that went from the spool to JetStream.", "drained"),
     _Counter("damaged_spools", "Spool segments that end in a record which cannot be read.", "spool_damaged"),
     _Counter("dropped_touches", "Clicks and views that Redis did not take in time.", "touches_dropped"),
+    _Counter("published_decisions", "Decisions and requests that JetStream has acknowledged.", "decisions_published"),
+    _Counter("dropped_decisions", "Decisions and requests that JetStream did not take in time.", "decisions_dropped"),
+    _Counter("dropped_decision_frames", "Messages of decisions that were dropped.", "decision_frames_dropped"),
     _Counter("persons", "Persons whose state was asked for.", "persons"),
     _Counter("unknown_persons", "Persons whose state did not come in time; what is capped did not bid.", "unknown"),
     _Counter("state_timeouts", "Round trips to the store of people that were not answered whole in time.", "timeouts"),
@@ -90,6 +93,7 @@ GAUGES = (
     _Gauge("draining", "1 while the cell is leaving.", "draining"),
     _Gauge("broker_up", "1 while JetStream acknowledges events.", "broker_up"),
     _Gauge("spool_bytes", "Bytes that wait in the cell's spool.", "spool_bytes"),
+    _Gauge("decision_bytes", "Bytes of decisions that JetStream has not acknowledged.", "decision_bytes"),
     _Gauge("open_breakers", "Agents that have stopped asking the store of people, or try it again.", "open_breakers"),
     _Gauge("resident_memory_bytes", "Memory of the gateway and its agents.", "resident_bytes"),
 )

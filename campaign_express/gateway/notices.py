@@ -20,6 +20,8 @@ import time
 from collections.abc import Awaitable, Callable
 from urllib.parse import parse_qsl, quote
 
+import msgspec
+
 from campaign_express.clock import Clock
 from campaign_express.errors import CampaignExpressError, InvalidRequest, Unavailable
 from campaign_express.events import MoneyEvent, bid_key, event_id, impression_cost
@@ -65,7 +67,10 @@ class NoticeDesk:
         meters: Meters,
         *,
         url_life_s: int,
+        pseudonym: Callable[[str, int], str],
     ) -> None:
+        """`pseudonym`: of a canonical token at a time, "" where its key is not known."""
+        self._pseudonym = pseudonym
         self._signer = signer
         self._sink = sink
         self._prices = prices
@@ -148,10 +153,14 @@ class NoticeDesk:
             reply = _landing(notice, event.bid_key)
             # The visitor does not wait for more than CLICK_S, nor hears of our failures.
             timer = asyncio.get_running_loop().call_later(CLICK_S, _answer, waiter, reply)
-            self._publish(event, waiter, reply, timer)
+            self._publish(event, notice.user, waiter, reply, timer)
         else:
-            self._publish(event, waiter, PIXEL_REPLY if kind == "impression" else DONE)
+            self._publish(event, notice.user, waiter, PIXEL_REPLY if kind == "impression" else DONE)
         return None
+
+    def _told(self, token: str, now_ms: int) -> str:
+        """Who stands in the event for a person: without a key the token itself, since a cap's count must not be lost."""
+        return self._pseudonym(token, now_ms) or token
 
     def _event(self, notice: Notice, now_ms: int) -> MoneyEvent:
         key = bid_key(notice.exchange, notice.auction, notice.imp, notice.bid)
@@ -174,7 +183,7 @@ class NoticeDesk:
             lease=notice.lease,
             clear_micros=cost.micros,
             sets_price=cost.sets_price,
-            user=notice.user,
+            user=self._told(notice.user, now_ms) if notice.user else "",
             bid_ms=notice.event_ms,
             received_ms=now_ms,
             test=notice.test,
@@ -183,17 +192,18 @@ class NoticeDesk:
         )
 
     def _publish(
-        self, event: MoneyEvent, waiter: ReplyWaiter, reply: Reply, timer: asyncio.TimerHandle | None = None
+        self, event: MoneyEvent, user: str, waiter: ReplyWaiter, reply: Reply, timer: asyncio.TimerHandle | None = None
     ) -> None:
-        """Have `waiter` told `reply` when the event is durable, or a refusal. `timer` tells a click's before that."""
+        """`user`: the person's token, which the event itself does not say. Have `waiter` told `reply` when the event is durable, or a refusal. `timer` tells a click's before that."""
         started = time.monotonic_ns()
         publishing = asyncio.ensure_future(self._sink.publish(event))
         self._publishing.add(publishing)
-        publishing.add_done_callback(functools.partial(self._published, event, started, waiter, reply, timer))
+        publishing.add_done_callback(functools.partial(self._published, event, user, started, waiter, reply, timer))
 
     def _published(
         self,
         event: MoneyEvent,
+        user: str,
         started: int,
         waiter: ReplyWaiter,
         reply: Reply,
@@ -205,7 +215,7 @@ class NoticeDesk:
             timer.cancel()
         error = asyncio.CancelledError() if publishing.cancelled() else publishing.exception()
         if error is None:
-            self._note(event, publishing.result(), started)
+            self._note(event, user, publishing.result(), started)
         elif isinstance(error, Unavailable):
             self._count(event.kind, "unavailable")
             if timer is None:
@@ -216,13 +226,13 @@ class NoticeDesk:
             return
         _answer(waiter, reply)
 
-    def _note(self, event: MoneyEvent, kept: Kept, started: int) -> None:
+    def _note(self, event: MoneyEvent, user: str, kept: Kept, started: int) -> None:
         """Count, and remember what a conversion may be due to."""
         counters = self._meters.counters
         counters.count_notice(event.kind, kept)
         counters.publish_time.observe(time.monotonic_ns() - started)
-        if kept is not Kept.DUPLICATE and (event.kind == "click" or (event.kind == "impression" and event.user)):
-            self._touches.record(touch_of(event))
+        if kept is not Kept.DUPLICATE and (event.kind == "click" or (event.kind == "impression" and user)):
+            self._touches.record(touch_of(event, user))
 
     # Postbacks and syncs
 
@@ -237,6 +247,8 @@ class NoticeDesk:
             if cookie and not self._sync.may_identify(given, headers.get(b"sec-gpc") == b"1"):
                 cookie = ""
             event = await self._conversions.attribute(postback, cookie, self._clock.now_ms())
+            if event.user:
+                event = msgspec.structs.replace(event, user=self._told(event.user, event.received_ms))
         except InvalidRequest as error:
             self._count("conversion", "tampered" if error.http_status == 403 else "invalid")
             return refusal(error)
@@ -249,7 +261,7 @@ class NoticeDesk:
             said = {"attributed": bool(event.campaign), "event": event.id}
             reply = json_reply(200, json.dumps(said).encode())
         waiter: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        self._publish(event, waiter, reply)
+        self._publish(event, "", waiter, reply)
         reply = await waiter
         if reply.status == 200 and not event.campaign:
             self._count("conversion", "unattributed")

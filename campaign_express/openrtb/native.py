@@ -23,13 +23,13 @@ CACHED_REQUESTS = 1024
 CACHED_LENGTH = 8192
 
 
-class NativeTitle(Struct, frozen=True, gc=False):
+class NativeTitle(Struct, frozen=True, gc=False, omit_defaults=True):
     """Native 1.2 section 4.3. `len`: most characters."""
 
     len: UInt
 
 
-class NativeImage(Struct, frozen=True, gc=False):
+class NativeImage(Struct, frozen=True, gc=False, omit_defaults=True):
     """Native 1.2 section 4.4, sizes in pixels. `type`: 1 icon, 3 main; `w`/`h` exact, `wmin`/`hmin` at least."""
 
     type: Int | None = None
@@ -40,7 +40,7 @@ class NativeImage(Struct, frozen=True, gc=False):
     mimes: Strs = ()
 
 
-class NativeVideo(Struct, frozen=True, gc=False):
+class NativeVideo(Struct, frozen=True, gc=False, omit_defaults=True):
     """Native 1.2 section 4.5, durations in seconds. What is left out is not limited, as in `imp.video`."""
 
     mimes: Strs = ()
@@ -49,7 +49,7 @@ class NativeVideo(Struct, frozen=True, gc=False):
     protocols: Ints = ()
 
 
-class NativeData(Struct, frozen=True, gc=False):
+class NativeData(Struct, frozen=True, gc=False, omit_defaults=True):
     """Native 1.2 section 4.6. `type`: 1 sponsored, 2 desc, ... 12 ctatext; `len`: most characters."""
 
     type: Int
@@ -104,7 +104,7 @@ def parse_native_request(text: str | None) -> NativeRequest:
     raise InvalidRequest(message, path, "native-request")
 
 
-class _Asset(Struct, gc=False):
+class _Asset(Struct, gc=False, omit_defaults=True):
     id: Int | None = None
     required: Int | None = 0
     title: NativeTitle | None = None
@@ -113,12 +113,12 @@ class _Asset(Struct, gc=False):
     data: NativeData | None = None
 
 
-class _Tracker(Struct, gc=False):
+class _Tracker(Struct, gc=False, omit_defaults=True):
     event: Int | None = None
     methods: Ints = ()
 
 
-class _Body(Struct, gc=False):
+class _Body(Struct, gc=False, omit_defaults=True):
     ver: str | None = None
     context: Int | None = None
     plcmttype: Int | None = None
@@ -128,12 +128,21 @@ class _Body(Struct, gc=False):
     eventtrackers: tuple[_Tracker, ...] | None = ()
 
 
-class _Root(Struct, gc=False):
+class _Root(Struct, gc=False, omit_defaults=True):
     native: _Body | None = None
 
 
 _decode_root = msgspec.json.Decoder(_Root).decode
 _decode_body = msgspec.json.Decoder(_Body).decode
+
+
+def plain_native_request(text: str) -> str:
+    """The request in `text` with nothing but the fields that are read here, "" where it cannot be read."""
+    try:
+        root = _decode_root(text)
+        return msgspec.json.encode(root if root.native is not None else _decode_body(text)).decode()
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return ""
 
 
 @lru_cache(maxsize=CACHED_REQUESTS)

@@ -7,7 +7,8 @@ not obeyed yet.
 Field names are those of the specification (section 3.2), so they are not documented again here. Unknown fields are
 skipped while decoding. Constraints that one field alone can break (wrong type, negative size, empty id) are part of the
 types, so the decoder checks them at C speed and names the path; rules across fields are in `openrtb.validation`.
-Structs carry no reference cycles, hence `gc=False`. Media objects are frozen, so that what fits them can be remembered
+Structs carry no reference cycles, hence `gc=False`. What is not given is left out when one is written again (the event
+log does, see `bidding/stripping.py`). Media objects are frozen, so that what fits them can be remembered
 by their content.
 """
 
@@ -27,7 +28,7 @@ Strs = tuple[str, ...] | None
 Ints = tuple[Int, ...] | None
 
 
-class Format(Struct, frozen=True, gc=False):
+class Format(Struct, frozen=True, gc=False, omit_defaults=True):
     w: UInt | None = None
     h: UInt | None = None
     wratio: UInt | None = None
@@ -35,7 +36,7 @@ class Format(Struct, frozen=True, gc=False):
     wmin: UInt | None = None
 
 
-class Banner(Struct, frozen=True, gc=False):
+class Banner(Struct, frozen=True, gc=False, omit_defaults=True):
     format: tuple[Format, ...] | None = ()
     w: Int | None = None  # -1 is seen in the wild; it fits no creative
     h: Int | None = None
@@ -48,7 +49,7 @@ class Banner(Struct, frozen=True, gc=False):
     api: Ints = ()
 
 
-class Video(Struct, frozen=True, gc=False):
+class Video(Struct, frozen=True, gc=False, omit_defaults=True):
     mimes: Strs = ()
     minduration: UInt | None = None
     maxduration: UInt | None = None
@@ -81,7 +82,7 @@ class Video(Struct, frozen=True, gc=False):
     api: Ints = ()
 
 
-class Audio(Struct, frozen=True, gc=False):
+class Audio(Struct, frozen=True, gc=False, omit_defaults=True):
     mimes: Strs = ()
     minduration: UInt | None = None
     maxduration: UInt | None = None
@@ -104,14 +105,14 @@ class Audio(Struct, frozen=True, gc=False):
     maxseq: UInt | None = None
 
 
-class Native(Struct, frozen=True, gc=False):
+class Native(Struct, frozen=True, gc=False, omit_defaults=True):
     request: str | None = None
     ver: str | None = None
     api: Ints = ()
     battr: Ints = ()
 
 
-class Deal(Struct, gc=False):
+class Deal(Struct, gc=False, omit_defaults=True):
     id: Id
     bidfloor: Money | None = 0.0
     bidfloorcur: str | None = "USD"
@@ -120,16 +121,16 @@ class Deal(Struct, gc=False):
     wadomain: Strs = ()
 
 
-class Pmp(Struct, gc=False):
+class Pmp(Struct, gc=False, omit_defaults=True):
     private_auction: Int | None = 0
     deals: tuple[Deal, ...] | None = ()
 
 
-class Qty(Struct, gc=False):
+class Qty(Struct, gc=False, omit_defaults=True):
     multiplier: Money | None = None
 
 
-class Imp(Struct, gc=False):
+class Imp(Struct, gc=False, omit_defaults=True):
     id: Id
     banner: Banner | None = None
     video: Video | None = None
@@ -146,7 +147,7 @@ class Imp(Struct, gc=False):
     qty: Qty | None = None
 
 
-class Publisher(Struct, gc=False):
+class Publisher(Struct, gc=False, omit_defaults=True):
     id: str | None = None
     name: str | None = None
     domain: str | None = None
@@ -154,7 +155,7 @@ class Publisher(Struct, gc=False):
     cattax: Int | None = None
 
 
-class Content(Struct, gc=False):
+class Content(Struct, gc=False, omit_defaults=True):
     id: str | None = None
     title: str | None = None
     series: str | None = None
@@ -167,7 +168,7 @@ class Content(Struct, gc=False):
     livestream: Int | None = None
 
 
-class Site(Struct, gc=False):
+class Site(Struct, gc=False, omit_defaults=True):
     id: str | None = None
     name: str | None = None
     domain: str | None = None
@@ -184,7 +185,7 @@ class Site(Struct, gc=False):
     mobile: Int | None = None
 
 
-class App(Struct, gc=False):
+class App(Struct, gc=False, omit_defaults=True):
     id: str | None = None
     name: str | None = None
     bundle: str | None = None
@@ -200,7 +201,7 @@ class App(Struct, gc=False):
     kwarray: Strs = ()
 
 
-class Dooh(Struct, gc=False):
+class Dooh(Struct, gc=False, omit_defaults=True):
     id: str | None = None
     name: str | None = None
     domain: str | None = None
@@ -211,7 +212,7 @@ class Dooh(Struct, gc=False):
     kwarray: Strs = ()
 
 
-class Geo(Struct, gc=False):
+class Geo(Struct, gc=False, omit_defaults=True):
     lat: Annotated[float, Meta(ge=-90, le=90)] | None = None
     lon: Annotated[float, Meta(ge=-180, le=180)] | None = None
     type: Int | None = None
@@ -223,12 +224,12 @@ class Geo(Struct, gc=False):
     utcoffset: Int | None = None
 
 
-class BrandVersion(Struct, gc=False):
+class BrandVersion(Struct, gc=False, omit_defaults=True):
     brand: str | None = None
     version: Strs = ()
 
 
-class UserAgent(Struct, gc=False):
+class UserAgent(Struct, gc=False, omit_defaults=True):
     browsers: tuple[BrandVersion, ...] | None = ()
     platform: BrandVersion | None = None
     mobile: Int | None = None
@@ -236,11 +237,11 @@ class UserAgent(Struct, gc=False):
     model: str | None = None
 
 
-class DeviceExt(Struct, gc=False):
+class DeviceExt(Struct, gc=False, omit_defaults=True):
     gpc: Int | str | bool | None = None
 
 
-class Device(Struct, gc=False):
+class Device(Struct, gc=False, omit_defaults=True):
     geo: Geo | None = None
     dnt: Int | None = None
     lmt: Int | None = None
@@ -264,33 +265,33 @@ class Device(Struct, gc=False):
     ext: DeviceExt | None = None
 
 
-class Uid(Struct, gc=False):
+class Uid(Struct, gc=False, omit_defaults=True):
     id: str | None = None
     atype: Int | None = None
 
 
-class Eid(Struct, gc=False):
+class Eid(Struct, gc=False, omit_defaults=True):
     source: str | None = None
     uids: tuple[Uid, ...] | None = ()
 
 
-class Segment(Struct, gc=False):
+class Segment(Struct, gc=False, omit_defaults=True):
     id: str | None = None
     value: str | None = None
 
 
-class Data(Struct, gc=False):
+class Data(Struct, gc=False, omit_defaults=True):
     id: str | None = None
     name: str | None = None
     segment: tuple[Segment, ...] | None = ()
 
 
-class UserExt(Struct, gc=False):
+class UserExt(Struct, gc=False, omit_defaults=True):
     consent: str | None = None
     eids: tuple[Eid, ...] | None = None
 
 
-class User(Struct, gc=False):
+class User(Struct, gc=False, omit_defaults=True):
     id: str | None = None
     buyeruid: str | None = None
     yob: Int | None = None
@@ -304,12 +305,12 @@ class User(Struct, gc=False):
     ext: UserExt | None = None
 
 
-class DsaTransparency(Struct, gc=False):
+class DsaTransparency(Struct, gc=False, omit_defaults=True):
     domain: str | None = None
     dsaparams: Ints = ()
 
 
-class Dsa(Struct, gc=False):
+class Dsa(Struct, gc=False, omit_defaults=True):
     """regs.ext.dsa, IAB Tech Lab "DSA Transparency" extension."""
 
     dsarequired: Int | None = 0
@@ -318,7 +319,7 @@ class Dsa(Struct, gc=False):
     transparency: tuple[DsaTransparency, ...] | None = ()
 
 
-class RegsExt(Struct, gc=False):
+class RegsExt(Struct, gc=False, omit_defaults=True):
     gdpr: Int | None = None
     us_privacy: str | None = None
     gpp: str | None = None
@@ -327,7 +328,7 @@ class RegsExt(Struct, gc=False):
     dsa: Dsa | None = None
 
 
-class Regs(Struct, gc=False):
+class Regs(Struct, gc=False, omit_defaults=True):
     coppa: Int | None = None
     gdpr: Int | None = None
     us_privacy: str | None = None
@@ -336,23 +337,23 @@ class Regs(Struct, gc=False):
     ext: RegsExt | None = None
 
 
-class SupplyChainNode(Struct, gc=False):
+class SupplyChainNode(Struct, gc=False, omit_defaults=True):
     asi: str | None = None
     sid: str | None = None
     hp: Int | None = None
 
 
-class SupplyChain(Struct, gc=False):
+class SupplyChain(Struct, gc=False, omit_defaults=True):
     complete: Int | None = 0
     nodes: tuple[SupplyChainNode, ...] | None = ()
     ver: str | None = None
 
 
-class SourceExt(Struct, gc=False):
+class SourceExt(Struct, gc=False, omit_defaults=True):
     schain: SupplyChain | None = None
 
 
-class Source(Struct, gc=False):
+class Source(Struct, gc=False, omit_defaults=True):
     fd: Int | None = None
     tid: str | None = None
     pchain: str | None = None
@@ -360,7 +361,7 @@ class Source(Struct, gc=False):
     ext: SourceExt | None = None
 
 
-class BidRequest(Struct, gc=False):
+class BidRequest(Struct, gc=False, omit_defaults=True):
     id: Id
     imp: Annotated[tuple[Imp, ...], Meta(min_length=1)]
     site: Site | None = None

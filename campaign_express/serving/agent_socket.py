@@ -38,6 +38,10 @@ class Answering(Protocol):
         """Nobody waits for an answer just now."""
         ...
 
+    def events(self) -> list[bytes]:
+        """Frames of all that has been decided and not been told yet."""
+        ...
+
     def answer(self, asks: list[Ask], now_ns: int, wall_ms: int) -> Reply: ...
 
     def explain(self, body: bytes, exchange: str, wall_ms: int) -> dict[str, Any]: ...
@@ -102,8 +106,8 @@ class AgentSocket:
 
     def _reply(self, asks: list[Ask]) -> Reply:
         bidder = self.bidder
-        if not asks:  # a heartbeat
-            return Reply([], Timings(), bidder.catalog_version)
+        if not asks:  # a heartbeat: time to tell what there is
+            return Reply([], Timings(), bidder.catalog_version, self._events())
         self.batches += 1
         self.requests += len(asks)
         try:
@@ -116,6 +120,15 @@ class AgentSocket:
             if self.failures & (self.failures - 1) == 0:  # 1st, 2nd, 4th, ...: a storm must not fill the log
                 logger.exception("deciding a batch failed", extra={"failures": self.failures})
             return Reply([], Timings(), bidder.catalog_version)
+
+    def _events(self) -> list[bytes]:
+        try:
+            with self._lock:
+                return self.bidder.events()
+        except Exception:
+            self.failures += 1
+            logger.exception("what was decided could not be told")
+            return []
 
     def _idle(self) -> None:
         try:

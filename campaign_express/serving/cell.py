@@ -42,6 +42,7 @@ UNIX_PATH_MAX = 107
 LONGEST_NAME = 40  # of a socket file: replica id, agent's number, pid while it is being made
 AGENT_START_S = 180.0
 AGENT_ANSWER_S = 10.0
+COLLECT_S = 1.0  # for agents to hand over what they have not told of their decisions
 AGENT_CLOSE_S = 3.0  # to give back what it holds
 DEAD_CELL_S = 30.0  # without a living agent for this long, the cell is replaced
 
@@ -128,6 +129,7 @@ class Cell:
         self._notices = await asyncio.to_thread(build_notice_service, self.settings, self.meters, self.id)
         await self._notices.start()
         self.exchange_app.notices = self._notices.desk
+        self.pool.publish(self._notices.decisions.offer)
 
     async def _start_agents(self) -> None:
         self._agents = [
@@ -187,6 +189,7 @@ class Cell:
             if listener is not None:
                 await listener.stop()
         if self._notices is not None:
+            await self.pool.collect(COLLECT_S)
             await self._notices.close()
         self.pool.close()
         closing = [asyncio.wait_for(actor.close.remote(), AGENT_CLOSE_S) for actor in self._agents]

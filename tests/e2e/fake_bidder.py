@@ -33,6 +33,9 @@ class FakeBidder:
     def warm_up(self) -> None:
         pass
 
+    def events(self) -> list[bytes]:
+        return []
+
     def idle(self) -> None:
         pass
 

@@ -13,7 +13,8 @@ import nats
 import pytest
 from nats_server import NatsProcess
 
-from campaign_express.adapters.nats import JetStreamSink, StreamTerms, connect, ensure_stream, redact
+from campaign_express.adapters.money_sink import JetStreamSink
+from campaign_express.adapters.nats import StreamTerms, connect, ensure_stream, redact
 from campaign_express.adapters.spool import Spool
 from campaign_express.errors import Unavailable
 from campaign_express.events import STREAM, MoneyEvent, bid_key, decode_event, event_id
@@ -202,7 +203,7 @@ def test_a_stream_that_was_deleted_is_made_again(nats_process: NatsProcess, tmp_
 def test_a_full_stream_refuses_and_the_spool_keeps(nats_process: NatsProcess, tmp_path: Path) -> None:
     async def test() -> None:
         sink = make_sink(nats_process.url, tmp_path / "spool", max_bytes=20_000)
-        sink._terms = StreamTerms(max_bytes=4096, duplicate_window_s=60)
+        sink._publisher._terms = StreamTerms(max_bytes=4096, duplicate_window_s=60)
         await sink.start()
         kept: Counter[str] = Counter()
         for number in range(200):

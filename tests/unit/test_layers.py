@@ -43,7 +43,8 @@ MAY: dict[str, set[str]] = {
     },
     "exchange": {"openrtb", "bidding", "errors", "clock", "exchange", "loadgen"},
     "learning": {"openrtb", "bidding", "ports", "errors", "adapters", "learning", "config"},
-    "bidder": {"openrtb", "bidding", "ports", "errors", "frames", "control", "events"},
+    "bidder": {"openrtb", "bidding", "ports", "errors", "frames", "control", "events", "decision_log"},
+    "decision_log": {"openrtb", "bidding", "ports", "events"},
     "bootstrap_notices": {
         *("openrtb", "bidding", "ports", "errors", "config", "adapters", "gateway", "packaged", "clock", "events"),
     },
@@ -51,7 +52,7 @@ MAY: dict[str, set[str]] = {
     "packaged": {"bidding", "config"},
     "bootstrap": {
         *("openrtb", "bidding", "ports", "errors", "frames", "config", "adapters", "bidder"),
-        *("clock", "control", "events", "packaged"),
+        *("clock", "control", "events", "packaged", "decision_log"),
     },
 }
 # Pure layers do no I/O of their own.
@@ -63,6 +64,7 @@ FORBIDDEN = {
     "treasury": {"ray"},
     "exchange": {"ray"},
     "bidder": {"ray", "redis", "nats", "asyncio"},
+    "decision_log": {"ray", "redis", "nats", "asyncio", "socket", "threading", "subprocess", "time"},
     "bootstrap": {"ray"},
     "bootstrap_notices": {"ray"},
     "bootstrap_treasury": {"ray"},

@@ -146,6 +146,9 @@ class Bidder:
     def __init__(self) -> None:
         self.done: list[str] = []
 
+    def events(self) -> list[bytes]:
+        return []
+
     def idle(self) -> None:
         self.done.append("idle")
 

@@ -1,0 +1,278 @@
+"""Money events to NATS JetStream, and to the local spool while it is away or slow. Stream and subjects: docs/events.md.
+
+`JetStreamSink.publish` returns when the event is durable, whichever way:
+
+- Usually JetStream acknowledges. Any number of events are under way at once: each carries a reply subject of its own
+  below one inbox, and its acknowledgement ends the wait. That costs half of what a request a message would.
+- What is not acknowledged in `patience_s` is appended to the spool. When nothing at all was acknowledged in that time,
+  all events go to the spool at once, until JetStream has acknowledged what the spool held.
+
+So an event may reach the stream twice. Its id is the message id: JetStream drops the second within its window, and
+consumers know it by its id for ever. One task, `_tend`, connects, looks after the stream, empties the spool and adopts
+the spools of dead processes. The client's own reconnecting is not used: it would keep in memory what is in the spool.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import deque
+from collections.abc import Sequence
+
+import msgspec
+from msgspec import Struct
+
+from campaign_express.adapters.nats import ACK_S, CLOSE_S, CONNECT_S, TROUBLE, Ack, Publisher, StreamTerms
+from campaign_express.adapters.spool import Spool
+from campaign_express.errors import Unavailable
+from campaign_express.events import STREAM, SUBJECTS, MoneyEvent, encode_event, subject
+from campaign_express.ports import Kept
+
+log = logging.getLogger(__name__)
+
+LAST_CALL_S = 0.003
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 1.0  # between attempts while JetStream is away
+GATHER_S = 0.05
+LOOK_S = 5.0  # how often the spools of dead processes are looked for
+
+
+class _Letter(Struct, frozen=True, array_like=True):
+    """An event as it lies in the spool: all that is needed to publish it, so that it need not be understood."""
+
+    subject: str
+    id: str
+    payload: bytes
+
+
+class _Flight(Struct, frozen=True):
+    until: float  # of the loop's clock
+    landed: asyncio.Future[Kept]
+    letter: _Letter
+    spools: bool  # when it is not acknowledged; else it comes from there
+
+
+_write_letter = msgspec.msgpack.Encoder().encode
+_read_letter = msgspec.msgpack.Decoder(_Letter).decode
+
+
+class JetStreamSink:
+    """`ports.EventSink`. `start` in the event loop that publishes; counts are read by whoever shows them."""
+
+    def __init__(self, url: str, spool: Spool, *, name: str, terms: StreamTerms, patience_s: float) -> None:
+        self._publisher = Publisher(url, name, terms, (STREAM, SUBJECTS), self._on_ack, self._disconnect)
+        self._patience_s = patience_s
+        self._flights: dict[str, _Flight] = {}  # by the last part of the reply subject, oldest first
+        self._outbox: deque[str] = deque()  # of those, what the client has not got yet
+        self._sending: asyncio.Task[None] | None = None
+        self._spooling: set[asyncio.Task[None]] = set()
+        self._number = 0
+        self._acked_at = 0.0  # of the loop's clock
+        self._watching = False  # a timer waits for the oldest flight
+        self._tending: asyncio.Task[None] | None = None
+        self._wake = asyncio.Event()
+        self._tended = asyncio.Event()  # JetStream has acknowledged once
+        self.spool = spool
+        self.up = False  # JetStream acknowledges, as far as is known
+        self.spooled = 0  # events that went to the spool
+        self.drained = 0  # and from there to JetStream
+
+    async def start(self) -> None:
+        """Open the spool and begin to connect; waits a little for JetStream, and goes on without it.
+
+        Raises Unavailable when the spool cannot be opened.
+        """
+        await self.spool.open()
+        self._tending = asyncio.get_running_loop().create_task(self._tend())
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._tended.wait(), CONNECT_S)
+
+    def publish(self, event: MoneyEvent) -> asyncio.Future[Kept]:
+        """See `ports.EventSink`. A future and no coroutine: a task for each event would cost more than sending it."""
+        letter = _Letter(subject(event), event.id, encode_event(event))
+        loop = asyncio.get_running_loop()
+        if self.up and self._publisher.connected:
+            return self._take_off(loop, letter, self._patience_s, True)
+        return self._spool(letter, loop.create_future())
+
+    async def close(self) -> None:
+        """End when what is under way has landed; what is in the spool stays there for the next process."""
+        self.up = False
+        if self._tending is not None:
+            self._tending.cancel()
+            await asyncio.wait([self._tending])
+        if self._flights:
+            await asyncio.wait([flight.landed for flight in self._flights.values()], timeout=CLOSE_S)
+        with contextlib.suppress(*TROUBLE):
+            if self._publisher.connected and not self.spool.empty:
+                await asyncio.wait_for(self._drain(), CLOSE_S)
+        await self._disconnect()
+        if self._spooling:
+            await asyncio.wait(self._spooling)
+        await self.spool.close()
+
+    # Sending
+
+    def _take_off(
+        self, loop: asyncio.AbstractEventLoop, letter: _Letter, patience_s: float, spools: bool
+    ) -> asyncio.Future[Kept]:
+        """Publish. What is not acknowledged in time is appended to the spool, unless it lies there anyway: SPOOLED."""
+        self._number += 1
+        token = str(self._number)
+        landed: asyncio.Future[Kept] = loop.create_future()
+        self._flights[token] = _Flight(loop.time() + patience_s, landed, letter, spools)
+        if not self._watching:
+            self._watch(loop)
+        self._outbox.append(token)
+        if self._sending is None:
+            self._sending = loop.create_task(self._send())
+        return landed
+
+    async def _send(self) -> None:
+        """Give the client all that was published since the loop's last turn."""
+        while self._outbox:
+            token = self._outbox.popleft()
+            flight = self._flights.get(token)
+            if flight is None or not self._publisher.connected:
+                continue  # lost with the connection
+            letter = flight.letter
+            try:
+                await self._publisher.send(token, letter.subject, letter.payload, letter.id)
+            except Exception:  # it is closing, or worse: what it does not take goes to the spool
+                self._flights.pop(token, None)
+                self._lose(flight)
+        self._sending = None
+
+    def _lose(self, flight: _Flight) -> None:
+        """No acknowledgement has come, and none is waited for any more."""
+        if flight.landed.done():
+            return
+        if not flight.spools:
+            flight.landed.set_result(Kept.SPOOLED)
+            return
+        if asyncio.get_running_loop().time() - self._acked_at > self._patience_s:
+            self._distrust()  # else it is only slow, and this one alone takes the other way
+        self._spool(flight.letter, flight.landed)
+
+    def _spool(self, letter: _Letter, landed: asyncio.Future[Kept]) -> asyncio.Future[Kept]:
+        task = asyncio.get_running_loop().create_task(self._append(letter, landed))
+        self._spooling.add(task)
+        task.add_done_callback(self._spooling.discard)
+        return landed
+
+    async def _append(self, letter: _Letter, landed: asyncio.Future[Kept]) -> None:
+        try:
+            await self.spool.append(_write_letter(letter))
+        except Exception as error:
+            if not landed.done():
+                landed.set_exception(error)
+        else:
+            self.spooled += 1
+            self._wake.set()
+            if not landed.done():
+                landed.set_result(Kept.SPOOLED)
+
+    def _on_ack(self, token: str, ack: Ack | None) -> None:
+        flight = self._flights.pop(token, None)
+        if flight is None or flight.landed.done():
+            return
+        if ack is None:
+            self._lose(flight)
+        elif not ack.stream or ack.error:
+            log.error("JetStream refuses an event", extra={"error": bytes(ack.error).decode(errors="replace")})
+            self._lose(flight)
+        else:
+            self._acked_at = asyncio.get_running_loop().time()
+            flight.landed.set_result(Kept.DUPLICATE if ack.duplicate else Kept.PUBLISHED)
+
+    def _watch(self, loop: asyncio.AbstractEventLoop, last_call: bool = False) -> None:
+        """Give up what has waited too long; one timer for all. Few flights are more patient than others.
+
+        What is overdue gets a last call first: where this process itself was held up, acknowledgements wait in the
+        socket, and reading them costs less than a fsync.
+        """
+        self._watching = False
+        now = loop.time()
+        soonest = None
+        for token, flight in list(self._flights.items()):
+            if flight.landed.done():
+                del self._flights[token]
+            elif flight.until <= now and last_call:
+                del self._flights[token]
+                self._lose(flight)
+            elif soonest is None or flight.until < soonest:
+                soonest = flight.until
+        if soonest is None:
+            return
+        self._watching = True
+        if soonest <= now:
+            loop.call_later(LAST_CALL_S, self._watch, loop, True)
+        else:
+            loop.call_at(min(soonest, now + self._patience_s), self._watch, loop)
+
+    def _distrust(self) -> None:
+        if self.up:
+            self.up = False
+            self._wake.set()
+            log.debug("JetStream does not acknowledge in time: events go to the local spool")
+
+    # Tending
+
+    async def _tend(self) -> None:
+        pause = FIRST_PAUSE_S
+        told = False
+        while True:
+            try:
+                if not self._publisher.connected:
+                    await self._publisher.connect()
+                await self.spool.adopt()
+                await self._drain()
+                if told:
+                    log.warning("JetStream is back", extra={"drained": self.drained})
+                self.up = True
+                self._tended.set()
+                pause, told = FIRST_PAUSE_S, False
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._wake.wait(), LOOK_S)
+                await asyncio.sleep(GATHER_S)  # for more to come into the spool
+                self._wake.clear()
+            except TROUBLE as error:
+                if not told:
+                    log.warning(
+                        "JetStream is away: events go to the local spool",
+                        extra={"reason": str(error) or type(error).__name__},
+                    )
+                    told = True
+                await self._disconnect()
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, LONGEST_PAUSE_S)
+            except Exception:
+                log.exception("a fault while tending the event stream")
+                await self._disconnect()
+                await asyncio.sleep(LONGEST_PAUSE_S)
+
+    async def _disconnect(self) -> None:
+        """Nothing more will land."""
+        self._distrust()
+        flights, self._flights = self._flights, {}
+        for flight in flights.values():
+            self._lose(flight)
+        await self._publisher.disconnect()
+
+    async def _drain(self) -> None:
+        if not self.spool.empty:
+            await self.spool.drain(self._deliver)
+
+    async def _deliver(self, letters: Sequence[bytes]) -> None:
+        """Publish records of the spool; returns when all are acknowledged, raises Unavailable when one is not."""
+        loop = asyncio.get_running_loop()
+        landings = []
+        for raw in letters:
+            if not self._publisher.connected:
+                raise Unavailable("the connection was lost")
+            landings.append(self._take_off(loop, _read_letter(raw), ACK_S, False))
+        kept = await asyncio.gather(*landings)
+        lost = kept.count(Kept.SPOOLED)
+        self.drained += len(kept) - lost
+        if lost:
+            raise Unavailable("JetStream does not acknowledge what the spool holds")
