@@ -1,4 +1,4 @@
-"""One of several treasuries works at a time: a lock in Redis that its owner must renew, with a number of each owner.
+"""One of several treasuries (or owners of anything else) works at a time: a lock in Redis that its owner must renew, with a number of each owner.
 
 `held` is decided by this machine's own clock, a fifth of the lock's life before Redis would give it to another. A
 process that was suspended for longer than that may still finish one step beside its successor. So every step is
@@ -18,7 +18,7 @@ from redis.exceptions import RedisError
 from campaign_express.adapters.redis import connect, redact
 from campaign_express.errors import Unavailable
 
-KEY, EPOCH_KEY = "{treasury}:leader", "{treasury}:epoch"
+TREASURY = "treasury"
 LIFE_S = 5.0
 MARGIN = 0.2
 
@@ -42,8 +42,10 @@ _LET_GO = "if redis.call('HGET', KEYS[1], 'owner') == ARGV[1] then return redis.
 class LeaderLock:
     """`owner` tells this process from all others, its predecessor on this machine included."""
 
-    def __init__(self, url: str, owner: str, life_s: float = LIFE_S) -> None:
+    def __init__(self, url: str, owner: str, life_s: float = LIFE_S, work: str = TREASURY) -> None:
+        """`work`: what is led; each has a lock of its own."""
         self.owner = owner
+        self._keys = f"{{{work}}}:leader", f"{{{work}}}:epoch"
         self.life_s = life_s
         self.epoch = 0  # of our latest term
         self.where = redact(url)
@@ -60,7 +62,7 @@ class LeaderLock:
     def hold(self) -> bool:
         """Take the lock, or keep it; False where another one has it. Raises Unavailable."""
         asked_at = time.monotonic()
-        epoch = int(self._eval(_HOLD, (KEY, EPOCH_KEY), self.owner, str(int(self.life_s * 1000))))
+        epoch = int(self._eval(_HOLD, self._keys, self.owner, str(int(self.life_s * 1000))))
         if epoch:
             self.epoch = epoch
             self._until = asked_at + self.life_s * (1 - MARGIN)
@@ -71,7 +73,7 @@ class LeaderLock:
     def let_go(self) -> None:
         """Leave it to another at once. Raises Unavailable."""
         self._until = 0.0
-        self._eval(_LET_GO, (KEY,), self.owner)
+        self._eval(_LET_GO, self._keys[:1], self.owner)
 
     def close(self) -> None:
         with self._lock:

@@ -11,13 +11,15 @@ from nats.aio.msg import Msg
 from campaign_express.adapters.nats import ACK_S
 from campaign_express.errors import Unavailable
 
+ENDS = frozenset({"Batch Completed", "Message Size Exceeds MaxBytes"})  # of an answer, no fault
+
 
 class Pull:
     """Asks for messages and collects them.
 
     JetStream ends its answer with a message of status (its reference, "consumer next"), which has nowhere to reply to:
-    404 nothing is there (any more), 408 the time is over, 409 with "MaxBytes" what was asked for is there. What comes
-    after its time is returned with the next batch.
+    404 nothing is there (any more), 408 the time is over, 409 with one of ENDS what was asked for is there. What comes
+    after its time is returned with the next batch; so a batch may be empty though there is more.
     """
 
     def __init__(self, client: Client, stream: str, consumer: str) -> None:
@@ -69,6 +71,6 @@ class Pull:
         else:
             headers = message.headers or {}
             status, description = headers.get("Status", ""), headers.get("Description", "")
-            if status not in ("404", "408") and not (status == "409" and "MaxBytes" in description):
+            if status not in ("404", "408") and not (status == "409" and description in ENDS):
                 self._problem = f"status {status}: {description}"
         self._over.set()

@@ -137,7 +137,7 @@ class ChangeLoader:
 LOADERS: dict[str, Loader] = {STREAM: MoneyLoader(), DECISIONS: DecisionLoader(), CHANGES: ChangeLoader()}
 
 
-def mark_dirty(warehouse: Warehouse, minutes: Iterable[int], token: str) -> None:
+def mark_dirty(warehouse: Warehouse, minutes: Iterable[int]) -> None:
     """Have these minutes summed anew. By the store's own clock, as `rollups` reads it."""
     starts = sorted(minute * 60 for minute in minutes)
     if starts:
