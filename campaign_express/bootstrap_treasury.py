@@ -53,6 +53,12 @@ class Parts:
     pacemaker: Pacemaker
     healths: Mapping[str, Health]
 
+    async def start(self) -> None:
+        await self.treasury.start()
+
+    async def stop(self) -> None:
+        await self.treasury.stop()
+
     def families(self) -> list[Family]:
         """Everything that it counts."""
         tallies, findings = self.consumer.tallies, self.auditor.findings

@@ -113,6 +113,12 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     decision_max_bytes: Annotated[int, Meta(ge=0)] = 8_589_934_592
     pseudonym_days: Annotated[int, Meta(ge=1, le=365)] = 30  # after which a person gets another one
     pseudonym_keep_days: Annotated[int, Meta(ge=1, le=3650)] = 400  # keys of past ones: as long as archives
+    # Event pipeline, see docs/pipeline.md.
+    clickhouse_url: str = ""  # empty: chDB below data_dir
+    clickhouse_cluster: str = ""  # whose replicas hold the tables; empty: one server
+    clickhouse_quorum: Annotated[int, Meta(ge=0, le=9)] = 0  # replicas that must have rows before they count as stored
+    pipeline_linger_ms: Positive = 1000  # how long the first event of a batch waits for more
+    pipeline_range: Positive = 20_000  # messages of one batch; frames of decisions count as 100
     # Treasury, see docs/treasury.md.
     audit_period_s: Positive = 60  # between two audits of the books
     audit_window_s: Annotated[int, Meta(ge=3600)] = 7200  # wall clock: what is compared with the event log
@@ -153,7 +159,7 @@ USUAL_NAMES = {
 
 
 SECRET_FIELDS = frozenset(field.name for field in msgspec.structs.fields(Settings) if field.type is Secret)
-URL_FIELDS = ("redis_url", "nats_url")  # in which a password may stand
+URL_FIELDS = ("redis_url", "nats_url", "clickhouse_url")  # in which a password may stand
 
 
 def _dec_hook(kind: type, value: Any) -> Any:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 from msgspec import Struct
@@ -18,6 +19,26 @@ class Family(Struct, array_like=True):
     help: str
     label: str
     samples: dict[str, float]
+
+
+class Metric(NamedTuple):
+    """How a metric of such a process is described; docs/metrics.md has the same."""
+
+    name: str
+    kind: str
+    help: str
+    label: str = ""
+
+
+def families_of(metrics: Sequence[Metric], values: Mapping[str, float | Mapping[str, float]]) -> list[Family]:
+    """All of `metrics` with these values, by the label's value where there is a label. KeyError where one is
+    missing."""
+    found = []
+    for metric in metrics:
+        value = values[metric.name]
+        samples = {key: float(one) for key, one in value.items()} if isinstance(value, Mapping) else {"": float(value)}
+        found.append(Family(metric.name, metric.kind, metric.help, metric.label, samples))
+    return found
 
 
 def merge_families(several: Iterable[list[Family]]) -> list[Family]:

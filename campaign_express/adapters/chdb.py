@@ -50,7 +50,8 @@ class ChdbWarehouse:
             raise Unavailable(f"{self.where}: another process has it") from None
         self._types: dict[str, list[tuple[str, str]]] = {}
         try:
-            self._session: Any = Session(str(directory))
+            make: Any = Session  # its methods have no types
+            self._session: Any = make(str(directory))
             self.run(f"CREATE DATABASE IF NOT EXISTS {DATABASE}")
             self.run(f"USE {DATABASE}")
             if memory_bytes:
@@ -79,7 +80,7 @@ class ChdbWarehouse:
             types = self._types[table] = [(str(name), str(kind)) for name, kind in found.rows]
         block = encode_block([column for column in types if column[0] in columns], columns)
         names = ", ".join(name for name, _ in types if name in columns)
-        sql = f"INSERT INTO {table} ({names}) SETTINGS insert_deduplication_token = '{_quoted(token)}'"  # noqa: S608
+        sql = f"INSERT INTO {table} ({names}) SETTINGS insert_deduplication_token = '{_quoted(token)}'"
         with self._lock:
             try:
                 with self._session.send_insert(sql, "Native") as sending:

@@ -1,4 +1,5 @@
-"""One of several treasuries (or owners of anything else) works at a time: a lock in Redis that its owner must renew, with a number of each owner.
+"""One of several treasuries (or owners of anything else) works at a time: a lock in Redis that its owner must renew,
+with a number of each owner.
 
 `held` is decided by this machine's own clock, a fifth of the lock's life before Redis would give it to another. A
 process that was suspended for longer than that may still finish one step beside its successor. So every step is

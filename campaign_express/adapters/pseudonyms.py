@@ -1,13 +1,13 @@
 """Pseudonyms: what stands for a person in events. docs/privacy.md says why, decision 7 how it was chosen.
 
-A person's canonical token (`users_keys`) is encrypted, one AES block, under a key of the person's *bucket* (the first 12
-bits of the token) and *period* (`pseudonym_days` of wall clock, named by its first day since 1970):
+A person's canonical token (`users_keys`) is encrypted, one AES block, under a key of the person's *bucket* (the first
+12 bits of the token) and *period* (`pseudonym_days` of wall clock, named by its first day since 1970):
 
     <period, base 36><bucket, 2 characters><block, 22 characters of base64url>
 
-One key, one block: so a pseudonym is the same wherever it is made within its period, nobody without the key can tell two
-periods' apart from two persons', and with the key the person is found again. A key that is destroyed takes with it the
-persons behind every pseudonym that was made with it, wherever copies of those lie.
+One key, one block: so a pseudonym is the same wherever it is made within its period, nobody without the key can tell
+two periods' apart from two persons', and with the key the person is found again. A key that is destroyed takes with it
+the persons behind every pseudonym that was made with it, wherever copies of those lie.
 
 `{pseudonyms}:<period>` in Redis is a hash of a period's 4,096 keys by bucket, made by whoever needs it first;
 `{pseudonyms}:changed` says when each was changed last (microseconds), so that following them costs one small read.

@@ -5,13 +5,12 @@ before the range is given out, compared and set, so a second owner of the partit
 opens the partition gets the recorded range first, whole and alone, then what comes behind it.
 
 A durable pull consumer delivers, made anew at each opening right behind the record, under a name of its own: nothing is
-in the hands of an owner who is dead, and an owner who is only slow gets nothing any more. It is acknowledged when a range
-is done, which is what its lag is seen by.
+in the hands of an owner who is dead, and an owner who is only slow gets nothing any more. It is acknowledged when a
+range is done, which is what its lag is seen by.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import logging
 import time

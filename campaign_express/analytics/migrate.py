@@ -1,8 +1,8 @@
 """The numbered SQL files of `migrations/`, applied in order: the schema of the store, made or brought up to date.
 
-Run at every start, and by `campaign-express db migrate`. Safe twice and from many nodes at once: every statement says IF
-NOT EXISTS or its like, so that whoever comes second changes nothing. A file that was applied and has changed since is
-refused. In the files `${replacing}` and `${replacing:column}` stand for the engine, `${on_cluster}` for the cluster.
+Run at every start, and by `campaign-express db migrate`. Safe twice and from many nodes at once: every statement says
+IF NOT EXISTS or its like, so that whoever comes second changes nothing. A file that was applied and has changed since
+is refused. In the files `${replacing}` and `${replacing:column}` stand for the engine, `${on_cluster}` for the cluster.
 """
 
 from __future__ import annotations
@@ -54,11 +54,9 @@ class Migration(NamedTuple):
 
 def migrations() -> list[Migration]:
     """All that the package holds, in order. Raises ValueError where a number is missing or used twice."""
-    found = []
-    for file in (resources.files("campaign_express.analytics") / "migrations").iterdir():
-        if name := _NAME(file.name):
-            found.append(Migration(int(name[1]), name[2], file.read_text("utf-8")))
-    found.sort()
+    files = (resources.files("campaign_express.analytics") / "migrations").iterdir()
+    named = [(file, name) for file in files if (name := _NAME(file.name))]
+    found = sorted(Migration(int(name[1]), name[2], file.read_text("utf-8")) for file, name in named)
     if [one.number for one in found] != list(range(1, len(found) + 1)):
         raise ValueError(f"migrations are not numbered one after the other: {[one.number for one in found]}")
     return found

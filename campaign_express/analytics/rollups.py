@@ -2,12 +2,12 @@
 
 Of a bid it matters which kinds of its events came and what the exchange's price notice says, just as in the ledger
 (`bidding/settlement.py`): the first win, billing or impression makes it cost what was authorised, the price notice puts
-its clear price in that place unless it is above what was authorised or not believed. All events of a bid carry its time,
-so they are in one minute, and a minute can be summed by itself. What notices do not say (place, country, device) comes
-from the bid's decision, which is in the same minute.
+its clear price in that place unless it is above what was authorised or not believed. All events of a bid carry its
+time, so they are in one minute, and a minute can be summed by itself. What notices do not say (place, country, device)
+comes from the bid's decision, which is in the same minute.
 
-Decisions are kept for a shorter time than events. A minute older than `DETAILED_S` that gets a late conversion is summed
-by campaign, creative and exchange only; its other sums stay as they were.
+Decisions are kept for a shorter time than events. A minute older than `DETAILED_S` that gets a late conversion is
+summed by campaign, creative and exchange only; its other sums stay as they were.
 """
 
 from __future__ import annotations

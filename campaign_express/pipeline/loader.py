@@ -91,7 +91,8 @@ def _first_conversions(warehouse: Warehouse, events: list[tuple[int, MoneyEvent]
     if not firsts:
         return events
     found = warehouse.query(
-        "SELECT detail, min(seq) FROM events WHERE kind = 'conversion' AND detail IN {ids:Array(String)} GROUP BY detail",
+        "SELECT detail, min(seq) FROM events WHERE kind = 'conversion' AND detail IN {ids:Array(String)} "
+        "GROUP BY detail",
         {"ids": sorted(firsts)},
     )
     for detail, seq in found.rows:

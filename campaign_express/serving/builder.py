@@ -15,9 +15,10 @@ from ray import serve
 from campaign_express import config
 from campaign_express.config import SECRET_FIELDS, URL_FIELDS, Settings, has_password, refuse_secrets
 from campaign_express.serving.cell import AGENT_CPUS, GATEWAY_CPUS
-from campaign_express.serving.deployment import BidGateway, Treasury
+from campaign_express.serving.deployment import BidGateway, EventPipeline, Treasury
 
 TREASURY_CPUS = 0.1  # logical, as those of a cell
+PIPELINE_CPUS, PIPELINE_SHUTDOWN_S = 0.1, 30.0  # likewise; the insert in hand
 TREASURY_SHUTDOWN_S = 20.0  # its steps in hand, and embedded servers
 SHUTDOWN_S = 10.0  # beyond the drain window: uvicorn's stop, agents, embedded servers
 
@@ -32,22 +33,28 @@ def app(args: dict[str, Any]) -> serve.Application:
     settings = config.load(args)
     absolute = msgspec.structs.replace(settings, data_dir=str(Path(settings.data_dir).absolute()))
     values = public(absolute)
-    treasury = _treasury().bind(values, start_embedded=True)
-    application: serve.Application = _deployment(absolute).bind(values, start_embedded=True, treasury=treasury)
+    beside = {
+        "treasury": _treasury().bind(values, start_embedded=True),
+        "pipeline": _pipeline().bind(values, start_embedded=True),
+    }
+    application: serve.Application = _deployment(absolute).bind(values, start_embedded=True, **beside)
     return application
 
 
 def build(
-    settings: Settings, bidder_factory: str = "", treasury: bool | None = None, **options: Any
+    settings: Settings, bidder_factory: str = "", treasury: bool | None = None, pipeline: bool = False, **options: Any
 ) -> serve.Application:
     """A cell from ready settings, without embedded servers: for programs such as tests and benchmarks.
 
     `bidder_factory` ("module:function") makes the agents' bidder; `treasury`: start one beside it, by default where
-    there are a Redis and a NATS for it; `options` go to the cell's Serve deployment.
+    there are a Redis and a NATS for it; `pipeline`: likewise, only if asked for; `options` go to the cell's Serve
+    deployment.
     """
     if treasury is None:
         treasury = bool(settings.redis_url and settings.nats_url)
     beside = {"treasury": _treasury().bind(settings)} if treasury else {}
+    if pipeline:
+        beside["pipeline"] = _pipeline().bind(settings)
     application: serve.Application = _deployment(settings, **options).bind(settings, bidder_factory, **beside)
     return application
 
@@ -79,6 +86,18 @@ def _treasury() -> Any:
         health_check_period_s=5,
         graceful_shutdown_wait_loop_s=0.1,
         graceful_shutdown_timeout_s=TREASURY_SHUTDOWN_S,
+    )
+
+
+def _pipeline() -> Any:
+    return serve.deployment(
+        EventPipeline,
+        name="EventPipeline",
+        num_replicas=1,
+        ray_actor_options={"num_cpus": PIPELINE_CPUS},
+        health_check_period_s=5,
+        graceful_shutdown_wait_loop_s=0.1,
+        graceful_shutdown_timeout_s=PIPELINE_SHUTDOWN_S,
     )
 
 

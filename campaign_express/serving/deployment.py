@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import ray
@@ -15,12 +16,14 @@ from ray.serve._private.constants import (
 from ray.serve.handle import DeploymentHandle
 
 from campaign_express import config
+from campaign_express.bootstrap_pipeline import build_pipeline
+from campaign_express.bootstrap_treasury import build_treasury
 from campaign_express.config import Settings
 from campaign_express.errors import ConfigError
 from campaign_express.serving import logs
 from campaign_express.serving.cell import Cell
-from campaign_express.serving.operator import Guard, WithTreasury, operator_app
-from campaign_express.serving.treasury import TreasuryProcess
+from campaign_express.serving.operator import Guard, WithOthers, operator_app
+from campaign_express.serving.process import SideProcess
 
 
 class BidGateway:
@@ -32,17 +35,18 @@ class BidGateway:
         bidder_factory: str = "",
         start_embedded: bool = False,
         treasury: DeploymentHandle[Any] | None = None,
+        pipeline: DeploymentHandle[Any] | None = None,
     ) -> None:
         """`settings` as values without secrets are completed from this process's environment; ready ones are taken.
 
-        `treasury` is asked for its part of `/v1/status`.
+        `treasury` and `pipeline` are asked for their parts of `/v1/status`.
         """
         if not isinstance(settings, Settings):
             settings = config.load(settings)
         cell_id = serve.get_replica_context().replica_id.unique_id
         logs.configure(settings.log_level, component="gateway", cell=cell_id)
         self._cell = Cell(settings, cell_id, bidder_factory=bidder_factory, start_embedded=start_embedded)
-        self._treasury = treasury
+        self._beside = {"treasury": treasury, "pipeline": pipeline}
         self._serve_host = await serve_host()
         try:
             await self._cell.start()
@@ -53,7 +57,10 @@ class BidGateway:
     def __serve_build_asgi_app__(self) -> Any:
         settings = self._cell.settings
         guard = Guard(str(settings.operator_token), self._serve_host)
-        operated = WithTreasury(self._cell, self._treasury_status) if self._treasury is not None else self._cell
+        asked = {
+            name: functools.partial(_status, handle) for name, handle in self._beside.items() if handle is not None
+        }
+        operated = WithOthers(self._cell, asked)
         return operator_app(operated, self._cell.exchange_app, guard, settings.max_body_bytes)
 
     def reconfigure(self, user_config: dict[str, Any]) -> None:
@@ -66,11 +73,6 @@ class BidGateway:
 
     def record_autoscaling_stats(self) -> dict[str, float]:
         return self._cell.autoscaling_stats()
-
-    async def _treasury_status(self) -> dict[str, Any]:
-        assert self._treasury is not None
-        answer: dict[str, Any] = await self._treasury.status.remote()
-        return answer
 
     async def status(self) -> dict[str, Any]:
         """As `/v1/status`, for calls through a Serve handle."""
@@ -93,7 +95,35 @@ class Treasury:
             settings = config.load(settings)
         name = serve.get_replica_context().replica_id.unique_id
         logs.configure(settings.log_level, component="treasury")
-        self._process = TreasuryProcess(settings, name, start_embedded)
+        self._process = SideProcess(settings, name, build_treasury, start_embedded)
+        try:
+            await self._process.start()
+        except BaseException:
+            await self._process.stop()
+            raise
+
+    async def status(self) -> dict[str, Any]:
+        """Its part of `/v1/status`."""
+        return self._process.status()
+
+    async def __del__(self) -> None:
+        process = getattr(self, "_process", None)
+        if process is not None:
+            await process.stop()
+
+
+class EventPipeline:
+    """Any number of replicas share the partitions of the streams; with chDB one owns the store and the rest wait."""
+
+    async def __init__(  # type: ignore[misc]  # Serve awaits it
+        self, settings: Settings | dict[str, Any], start_embedded: bool = False
+    ) -> None:
+        """`settings`: as for BidGateway."""
+        if not isinstance(settings, Settings):
+            settings = config.load(settings)
+        name = serve.get_replica_context().replica_id.unique_id
+        logs.configure(settings.log_level, component="pipeline")
+        self._process = SideProcess(settings, name, build_pipeline, start_embedded)
         try:
             await self._process.start()
         except BaseException:
@@ -128,3 +158,8 @@ async def serve_host() -> str | None:
         return None
     host: str | None = options.host
     return host
+
+
+async def _status(handle: DeploymentHandle[Any]) -> dict[str, Any]:
+    answer: dict[str, Any] = await handle.status.remote()
+    return answer

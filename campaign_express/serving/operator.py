@@ -1,7 +1,7 @@
 """The operator's app, on Serve's ingress (:8000) only; the exchange's app is mounted in it too.
 
     POST /v1/explain, /v1/explain/{exchange}   a bid request -> per campaign why, or why not (JSON)
-    GET  /v1/status                            the cell, its agents and its queue, and the treasury
+    GET  /v1/status                            the cell, its agents and its queue, the treasury and the pipeline
 
 Those two want `Authorization: Bearer <operator_token>`. With no token set they exist only while Serve is bound to
 loopback.
@@ -13,7 +13,7 @@ import asyncio
 import hmac
 import ipaddress
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
 import msgspec
@@ -27,7 +27,7 @@ from campaign_express.openrtb.codec import error_body
 
 logger = logging.getLogger(__name__)
 
-TREASURY_S = 2.0
+OTHERS_S = 2.0
 UNAUTHORISED = b'{"error":{"message":"an operator\'s bearer token is wanted"}}'
 
 
@@ -41,26 +41,25 @@ class Operated(Protocol):
     async def status(self) -> dict[str, Any]: ...
 
 
-class WithTreasury:
-    """A cell whose status tells the treasury's too, "away" where that does not answer in time."""
+class WithOthers:
+    """A cell whose status tells that of what runs beside it too, "away" where one does not answer in time."""
 
-    def __init__(self, cell: Operated, treasury: Callable[[], Awaitable[dict[str, Any]]]) -> None:
+    def __init__(self, cell: Operated, others: Mapping[str, Callable[[], Awaitable[dict[str, Any]]]]) -> None:
         self._cell = cell
-        self._treasury = treasury
+        self._others = others
 
     async def explain(self, body: bytes, exchange: str) -> bytes:
         return await self._cell.explain(body, exchange)
 
     async def status(self) -> dict[str, Any]:
-        asked = asyncio.ensure_future(self._ask())
-        status = await self._cell.status()
-        return {**status, "treasury": await asked}
+        status, *found = await asyncio.gather(self._cell.status(), *(self._ask(name) for name in self._others))
+        return {**status, **dict(zip(self._others, found, strict=True))}
 
-    async def _ask(self) -> dict[str, Any] | str:
+    async def _ask(self, name: str) -> dict[str, Any] | str:
         try:
-            return await asyncio.wait_for(self._treasury(), TREASURY_S)
+            return await asyncio.wait_for(self._others[name](), OTHERS_S)
         except Exception as error:  # whatever Serve raises for a replica that is not there
-            logger.info("the treasury does not answer: %s", type(error).__name__)
+            logger.info("%s does not answer: %s", name, type(error).__name__)
             return "away"
 
 

@@ -1,0 +1,60 @@
+"""The event pipeline's part of bootstrap: settings in, a pipeline with its adapters out. Imports no Ray."""
+
+from __future__ import annotations
+
+import os
+import secrets
+
+from campaign_express.adapters.leader import LeaderLock
+from campaign_express.adapters.stream_ranges import Partition, RangeReader
+from campaign_express.bootstrap_warehouse import open_warehouse
+from campaign_express.config import Settings
+from campaign_express.errors import ConfigError
+from campaign_express.events import CHANGE_SUBJECTS, CHANGES, DECISIONS, STREAM
+from campaign_express.pipeline.loader import LOADERS
+from campaign_express.pipeline.service import EventPipeline, Store, Summer
+from campaign_express.pipeline.worker import PartitionWorker
+from campaign_express.streams import SUBJECTS_OF, stream_terms
+
+RANGE_BYTES = 16_000_000
+FRAME_AS = 100  # messages that a frame counts as
+
+
+def partitions(settings: Settings) -> list[Partition]:
+    """What replicas of the pipeline share among them. A partition's name is where its position is kept."""
+    return [
+        Partition("money-settling", STREAM, tuple(f"money.*.{kind}" for kind in ("win", "billing", "impression"))),
+        Partition("money-others", STREAM, tuple(f"money.*.{kind}" for kind in ("loss", "click", "conversion"))),
+        *(
+            Partition(f"decisions-{number}", DECISIONS, (f"decisions.{number}",))
+            for number in range(settings.decision_partitions)
+        ),
+        Partition("changes", CHANGES, (CHANGE_SUBJECTS,)),
+    ]
+
+
+def build_pipeline(settings: Settings) -> EventPipeline:
+    """A pipeline of ready settings (`redis_url` and `nats_url` filled in); starts nothing. Raises ConfigError."""
+    if not settings.redis_url or not settings.nats_url:
+        raise ConfigError("Settings that cannot be used:", ["redis_url, nats_url: the event pipeline needs both"])
+    owner = f"{os.uname().nodename}-{os.getpid()}-{secrets.token_hex(4)}"
+    terms = stream_terms(settings)
+    store = Store(lambda: open_warehouse(settings))
+
+    def worker(partition: Partition) -> PartitionWorker:
+        most = settings.pipeline_range
+        reader = RangeReader(
+            settings.nats_url,
+            partition,
+            terms[partition.stream],
+            SUBJECTS_OF[partition.stream],
+            owner=owner[-17:].replace(".", "-"),
+            most=most if partition.stream != DECISIONS else max(1, most // FRAME_AS),
+            most_bytes=RANGE_BYTES,
+            linger_s=settings.pipeline_linger_ms / 1000,
+        )
+        lock = LeaderLock(settings.redis_url, owner, work=f"pipeline:{partition.name}")
+        return PartitionWorker(reader, LOADERS[partition.stream], store, lock)
+
+    workers = [worker(partition) for partition in partitions(settings)]
+    return EventPipeline(store, workers, Summer(store, LeaderLock(settings.redis_url, owner, work="pipeline:sums")))
