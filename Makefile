@@ -7,7 +7,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install run test lint format bench day lock model proto clean
+.PHONY: help install run test lint format bench day chaos lock model proto clean
 
 help:  ## List these commands
 	@sed -n 's/^\([a-z-]*\):.*  ## /  make \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
@@ -34,6 +34,9 @@ bench: $(VENV)/dev.stamp  ## Measure; write benchmarks/results/latest.json, late
 
 day: $(VENV)/dev.stamp  ## Simulate a day of 500,000 requests with faults; write benchmarks/results/day.json and day.html
 	@$(BIN)/python -m benchmarks.day $(ARGS)
+
+chaos: $(VENV)/dev.stamp  ## Kill the event pipeline and its broker under load; write benchmarks/results/chaos.json
+	@$(BIN)/python -m benchmarks.chaos $(ARGS)
 
 lock: $(VENV)/made.stamp  ## Resolve pyproject.toml anew into the two lock files
 	$(BIN)/python tools/lock.py

@@ -92,7 +92,7 @@ class Servers:
     def __init__(self, directory: Path, single: bool = False) -> None:
         nats_port = free_port()
         nats = directory / "nats"
-        self._nats = Process(NATS.command(nats, nats_port), nats, lambda: nats_answers(nats_port))
+        self.nats = Process(NATS.command(nats, nats_port), nats, lambda: nats_answers(nats_port))
         self.nats_url = f"nats://127.0.0.1:{nats_port}"
         self.nodes: list[Node] = []
         self._single: Process | None = None
@@ -108,7 +108,7 @@ class Servers:
 
     def __enter__(self) -> Servers:
         try:
-            self._nats.start()
+            self.nats.start()
             if self._single is not None:
                 self._single.start()
             else:
@@ -122,7 +122,7 @@ class Servers:
         self.stop()
 
     def stop(self) -> None:
-        for process in (self._nats, *([self._single] if self._single else []), *self.nodes):
+        for process in (self.nats, *([self._single] if self._single else []), *self.nodes):
             process.stop()
 
     def _form_cluster(self) -> None:

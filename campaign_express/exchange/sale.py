@@ -53,6 +53,8 @@ class Sales:
         self.impressions = Impressions()
         self.sales: list[Sale] = []
         self.counts: Counter[str] = Counter()
+        self.told: Counter[str] = Counter()  # notices that have arrived, each once, by kind
+        self._told: set[int] = set()
         self.by_venue: Counter[tuple[str, str]] = Counter()  # (exchange, what)
 
     # Auctions
@@ -211,9 +213,12 @@ class Sales:
     def outstanding(self) -> int:
         return len(self._queue)
 
-    @staticmethod
-    def arrived(send: Send) -> None:
+    def arrived(self, send: Send) -> None:
         """The bidder answered a notice with success."""
+        notice = hash(send.target)
+        if notice not in self._told:
+            self._told.add(notice)
+            self.told[send.kind] += 1
         if send.sale is not None:
             send.sale.told |= FLAG.get(send.kind, 0)
 
