@@ -131,156 +131,14 @@ class Pipeline:
 class Chaos:
     """Kills and restarts, spread over the run in a thread of its own, by a seed."""
 
-    def __init__(self, size: Size, pipeline: Pipeline, servers: Servers, store: Path, say: Callable[[str],
-   
-   
-   
-   
-   
-   
-   
-   
-   
-   
-   
-   
-   
-   
-   
-   
-   
-   
-   
-   
-   
-   
-   
-   
-   
-   
-   
-    None])
-  
-   
-  
-   
-  
-   
-  
-   
-  
-   
-  
-   
-  
-   
-  
-   
-  
-   
-  
-   
-  
-   
-  
-   
-  
-   
-  
-   
-  
-   
-  
-   
-  
-   
-  
-   
-  
-   
-  
-   
-  
-   
-  
-   
-  
-   
-  
-   
-  
-   
-  
-   
-  
-   
-  
-   
-    ->
-  
-   
-  
-   
-  
-   
-  
-   
-  
-   
-  
-   
-  
-   
-  
-   
-  
-   
-  
-   
-  
-   
-  
-   
-  
-   
-  
-   
-  
-   
-  
-   
-  
-   
-  
-   
-  
-   
-  
-   
-  
-   
-  
-   
-  
-   
-  
-   
-  
-   
-  
-   
-  
-   
-  
-   
-  
-   
-    None:
-       
-       
-       
-       
-        self.kills = self.restarts = 0 self.refused_s = 0.0 self._size, self._pipeline, self._servers, self._store, self._say = size, pipeline, servers, store, say self._over = threading.Event() self._thread = threading.Thread(target=self._run, name="chaos")
+    def __init__(
+        self, size: Size, pipeline: Pipeline, servers: Servers, store: Path, say: Callable[[str], None]
+    ) -> None:
+        self.kills = self.restarts = 0
+        self.refused_s = 0.0
+        self._size, self._pipeline, self._servers, self._store, self._say = size, pipeline, servers, store, say
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="chaos")
 
     def __enter__(self) -> Chaos:
         self._thread.start()
@@ -404,8 +262,8 @@ def compare(warehouse: Warehouse, results: simulation.Results) -> dict[str, Any]
     for campaign in {sale.campaign for sale in results.sales.sales}:
         expected[campaign] = expect([sale for sale in results.sales.sales if sale.campaign == campaign])
     difference = sum(
-        max(told_.committed - spend.get(name, 0), spend.get(name, 0) - told_.most, 0) for name, told_ in
-        expected.items()
+        max(told_.committed - spend.get(name, 0), spend.get(name, 0) - told_.most, 0)
+        for name, told_ in expected.items()
     )
     return {
         "events_sent": sum(told.values()),
