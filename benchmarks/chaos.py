@@ -150,14 +150,11 @@ class Chaos:
 
     def _run(self) -> None:
         size, rng = self._size, random.Random(self._size.seed)
-        steps: list[tuple[float, str]] = []
-        for number in range(size.kills):
-            steps.append(((number + rng.uniform(0.3, 0.9)) / size.kills, "kill"))
-        for number in range(size.broker_restarts):
-            steps.append(((number + 0.5) / size.broker_restarts, "broker"))
+        kills = [((number + rng.uniform(0.3, 0.9)) / size.kills, "kill") for number in range(size.kills)]
+        brokers = [((n + 0.5) / size.broker_restarts, "broker") for n in range(size.broker_restarts)]
         began = time.monotonic()
         refuses_at = size.kills // 2
-        for at, what in sorted(steps):
+        for at, what in sorted([*kills, *brokers]):
             if self._over.wait(max(0.0, began + at * size.seconds - time.monotonic())):
                 return
             if what == "broker":
