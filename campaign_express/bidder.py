@@ -111,8 +111,8 @@ class Bidder:
         log: DecisionLog | None = None,
         clock_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
-        """`state`: where money and memory are; without it budgets and caps are not kept (files replayed offline). `log`:
-        what is told of decisions, None: nothing."""
+        """`state`: where money and memory are; without it budgets and caps are not kept (files replayed offline).
+        `log`: what is told of decisions, None: nothing."""
         self.exchanges = {**exchanges, "": exchanges[default_exchange]}
         self._hooks = {exchange.name: hooks(exchange.quirks) for exchange in exchanges.values()}
         self.rates = rates

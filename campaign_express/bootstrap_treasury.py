@@ -16,7 +16,7 @@ from campaign_express.adapters.event_queue import EventQueue
 from campaign_express.adapters.leader import LeaderLock
 from campaign_express.adapters.ledger import LATEST_S, Ledger
 from campaign_express.adapters.nats import StreamTerms
-from campaign_express.adapters.pseudonyms import PseudonymKeeper
+from campaign_express.adapters.pseudonym_keys import PseudonymKeeper
 from campaign_express.adapters.users_counts import UserCounts
 from campaign_express.bidding.budget import Accounts, settle_s
 from campaign_express.bidding.frequency import CountedEntities

@@ -60,7 +60,7 @@ class Shares(Struct, frozen=True):
 
 
 class DecisionLog:
-    """One agent's. With each batch `begin` is called, then `refused` for some of its requests and `decided` for the rest.
+    """One agent's. With each batch `begin` is called, `refused` for some of its requests, then `decided` for the rest.
 
     Nothing here raises: a fault of ours costs an event, never an answer.
     """

@@ -10,8 +10,8 @@ id of JetStream, and what the ledger and the tables know an event by. docs/event
 
 from __future__ import annotations
 
-import hashlib
-from base64 import urlsafe_b64encode
+from binascii import b2a_base64
+from hashlib import sha256
 
 import msgspec
 from msgspec import Struct
@@ -149,9 +149,13 @@ def impression_cost(price_micros: int) -> int:
     return -(-price_micros // 1000)
 
 
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
+
+
 def _digest(*parts: str) -> str:
     text = "\n".join(parts).encode("utf-8", "surrogatepass")
-    return urlsafe_b64encode(hashlib.sha256(text).digest()[:15]).decode()  # 120 bits, 20 characters
+    # 120 bits, 20 characters of base64url. As `urlsafe_b64encode` does it, in half the time: every bid has a key.
+    return b2a_base64(sha256(text).digest()[:15], newline=False).translate(_URL_SAFE).decode()
 
 
 def bid_key(exchange: str, auction: str, imp: str, bid: str) -> str:

@@ -1,10 +1,10 @@
 """A request as it may be kept: for backtests, without what could tell a person. docs/privacy.md, "Logged requests".
 
-Every field that is kept is named here; one that is new in `openrtb.request` is left out until somebody has thought about
-it (a test fills all of them and compares). What is left out: ids of persons and devices, what identifies one transaction
-everywhere (`tid`), consent strings (nearly as telling as an id), addresses and coordinates beyond those of a contextual
-request, cities, what is known or guessed of the person, URLs but for their host, device models and screens, details of
-the user agent, and titles of what is watched.
+Every field that is kept is named here; one that is new in `openrtb.request` is left out until somebody has thought
+about it (a test fills all of them and compares). What is left out: ids of persons and devices, what identifies one
+transaction everywhere (`tid`), consent strings (nearly as telling as an id), addresses and coordinates beyond those of
+a contextual request, cities, what is known or guessed of the person, URLs but for their host, device models and
+screens, details of the user agent, and titles of what is watched.
 """
 
 from __future__ import annotations

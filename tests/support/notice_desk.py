@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
@@ -113,7 +113,7 @@ class Desk:
     sync_urls: Mapping[str, str] = field(default_factory=dict)
     click_window_ms: int = 30 * 86_400_000
     view_window_ms: int = 86_400_000
-    pseudonym: Callable[[str, int], str] = lambda token, wall_ms: ""  # noqa: E731  # no key is known
+    pseudonym: Callable[[str, int], str] = lambda token, wall_ms: ""  # no key is known
 
     def __post_init__(self) -> None:
         FixedClock.now = BID_MS + 1000
