@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from campaign_express.adapters.catalog_store import CatalogStore
+from campaign_express.adapters.changes import ChangeLog
 from campaign_express.adapters.control import ControlStore
 from campaign_express.adapters.event_log import EventLog
 from campaign_express.adapters.event_queue import EventQueue
@@ -139,7 +140,8 @@ def build_treasury(settings: Settings, catalog: Catalog | None = None, calm_s: f
         settings, CountedEntities(current), max(exps.values()), settings.ledger_replicas, pseudonyms.person
     )
     velocity = Velocity(settings.breaker_factor, settings.breaker_window_s * 1000, settings.breaker_floor_micros)
-    breaker = VelocityBreaker(velocity, control, clock)
+    change_log = ChangeLog.from_settings(settings, "campaign-express treasury changes")
+    breaker = VelocityBreaker(velocity, control, clock, change_log.publish)
     breaker.follow(current)
     queue = EventQueue(settings.nats_url, terms, name="campaign-express treasury")
     lock = LeaderLock(settings.redis_url, f"{os.uname().nodename}-{os.getpid()}-{secrets.token_hex(4)}")
