@@ -45,7 +45,7 @@ class MoneyEvent(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False
     lease: int = 0  # from which that was authorised, 0: the campaign has no budget
     clear_micros: int = -1  # what the impression costs by this event, -1: it does not say
     sets_price: bool = False  # this is the exchange's price notice: `clear_micros` is what we pay
-    user: str = ""  # canonical id where a frequency cap wants it, "" otherwise and without consent
+    user: str = ""  # pseudonym where a frequency cap wants it (or the token itself), "" otherwise and without consent
     bid_ms: int  # wall clock of the bid: the event's own time
     received_ms: int = 0
     test: bool = False

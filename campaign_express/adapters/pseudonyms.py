@@ -51,7 +51,10 @@ def pseudonym(period: int, token: str, key: bytes) -> str:
 
 
 def _named(prefix: str, token: str, encrypt: Callable[[bytes], bytes]) -> str:
-    block = encrypt(_VERSION + urlsafe_b64decode(token))
+    plain = _VERSION + urlsafe_b64decode(token)
+    if len(plain) != KEY:
+        raise ValueError("this is no token")
+    block = encrypt(plain)
     return f"{prefix}{token[:2]}{urlsafe_b64encode(block)[:_BLOCK].decode()}"
 
 
@@ -113,6 +116,7 @@ class _Ring:
             self.encrypt = {bucket: before.encrypt[bucket] for bucket in stayed}
 
     def make(self, token: str) -> str:
+        """ "" for what is no token, too: half a block would stay in a context and spoil what comes after."""
         bucket = token[:2]
         encrypt = self.encrypt.get(bucket)
         if encrypt is None:
@@ -120,9 +124,13 @@ class _Ring:
             if key is None:
                 return ""
             encrypt = self.encrypt[bucket] = _encrypting(key)
+        try:
+            made = _named(self._prefix, token, encrypt)
+        except ValueError:
+            return ""
         if len(self.made) >= REMEMBERED:
             self.made.clear()
-        made = self.made[token] = _named(self._prefix, token, encrypt)
+        self.made[token] = made
         return made
 
 

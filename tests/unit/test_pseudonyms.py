@@ -117,6 +117,16 @@ def test_without_a_key_there_is_no_pseudonym() -> None:
     assert known.of(TOKEN, START_MS - 1) == ""  # no key of a later period is used
 
 
+@pytest.mark.parametrize("odd", ["", "u7", "user-1", TOKEN[:-1], TOKEN + "AAAA", TOKEN[:-1] + "é", TOKEN[:-1] + "!"])
+def test_what_is_no_token_has_no_pseudonym_and_spoils_none(odd: str) -> None:
+    known = Pseudonyms(DAYS)
+    known.learn(PERIOD, keys())
+    before = known.of(TOKEN, START_MS)
+    known._current.made.clear()
+    assert known.of(odd, START_MS) == ""
+    assert known.of(TOKEN, START_MS) == before
+
+
 def test_the_next_period_has_another_one_and_without_its_keys_the_last_ones_serve() -> None:
     known = Pseudonyms(DAYS)
     known.learn(PERIOD, keys())
