@@ -153,9 +153,13 @@ _URL_SAFE = bytes.maketrans(b"+/", b"-_")
 
 
 def _digest(*parts: str) -> str:
-    text = "\n".join(parts).encode("utf-8", "surrogatepass")
+    text = "\n".join(parts)
+    try:
+        raw = text.encode()
+    except UnicodeEncodeError:
+        raw = text.encode("utf-8", "surrogatepass")
     # 120 bits, 20 characters of base64url. As `urlsafe_b64encode` does it, in half the time: every bid has a key.
-    return b2a_base64(sha256(text).digest()[:15], newline=False).translate(_URL_SAFE).decode()
+    return b2a_base64(sha256(raw).digest()[:15], newline=False).translate(_URL_SAFE).decode()
 
 
 def bid_key(exchange: str, auction: str, imp: str, bid: str) -> str:

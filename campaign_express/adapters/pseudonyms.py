@@ -17,6 +17,7 @@ from __future__ import annotations
 import threading
 import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from binascii import a2b_base64, b2a_base64
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -33,6 +34,7 @@ REMEMBERED = 8192  # pseudonyms of one process
 CHARACTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"  # of base64url, by value
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 _BLOCK = 22  # characters of one block
+_PLAIN, _URL_SAFE = bytes.maketrans(b"-_", b"+/"), bytes.maketrans(b"+/", b"-_")
 _VERSION = b"\x01"  # first byte of what is encrypted; the token's 15 follow
 
 
@@ -51,11 +53,12 @@ def pseudonym(period: int, token: str, key: bytes) -> str:
 
 
 def _named(prefix: str, token: str, encrypt: Callable[[bytes], bytes]) -> str:
-    plain = _VERSION + urlsafe_b64decode(token)
+    # As `urlsafe_b64decode` and `urlsafe_b64encode` do it, in half the time: every new person of a bid comes by here.
+    plain = _VERSION + a2b_base64(token.encode().translate(_PLAIN))
     if len(plain) != KEY:
         raise ValueError("this is no token")
-    block = encrypt(plain)
-    return f"{prefix}{token[:2]}{urlsafe_b64encode(block)[:_BLOCK].decode()}"
+    block = b2a_base64(encrypt(plain), newline=False).translate(_URL_SAFE)
+    return f"{prefix}{token[:2]}{block[:_BLOCK].decode()}"
 
 
 class _Parsed(NamedTuple):

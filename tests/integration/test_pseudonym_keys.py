@@ -52,6 +52,8 @@ def check_destruction(url: str) -> None:
     assert {past[0], present[0]} <= set(keys.all_of(TOKEN))
     for _ in range(2):  # it may be repeated
         keys.destroy(TOKEN, later_ms)
+    sizes = [len(keys.read(period)) for period in sorted(keys.changed())]
+    assert sizes == [BUCKETS - 1, BUCKETS - 1, BUCKETS, BUCKETS]  # two that are past, this one and the next
     left = keys.all_of(TOKEN)
     assert not {past[0], present[0]} & set(left)
     assert left  # what is told of the person from now on has a key
