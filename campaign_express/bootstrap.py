@@ -13,7 +13,7 @@ from campaign_express.adapters.enrichment import LocalEnricher
 from campaign_express.adapters.leases import LeaseKeeper
 from campaign_express.adapters.ledger import Ledger
 from campaign_express.adapters.onnx import OnnxScorer, parse_options
-from campaign_express.adapters.pseudonyms import PseudonymKeeper
+from campaign_express.adapters.pseudonym_keys import PseudonymKeeper
 from campaign_express.adapters.supply import SupplyMeter
 from campaign_express.adapters.users import RedisUsers
 from campaign_express.bidder import Bidder, State

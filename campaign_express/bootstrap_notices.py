@@ -16,7 +16,7 @@ from campaign_express.adapters.decision_sink import DecisionSink
 from campaign_express.adapters.identities import RedisIdentities
 from campaign_express.adapters.money_sink import JetStreamSink
 from campaign_express.adapters.nats import StreamTerms
-from campaign_express.adapters.pseudonyms import PseudonymKeeper
+from campaign_express.adapters.pseudonym_keys import PseudonymKeeper
 from campaign_express.adapters.spool import Spool
 from campaign_express.adapters.touches import RedisTouches
 from campaign_express.bidding.currency import load_rates

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from campaign_express.adapters.catalog_store import CatalogStore
+from campaign_express.adapters.changes import ChangeLog
 from campaign_express.adapters.control import ControlStore
 from campaign_express.adapters.event_log import EventLog
 from campaign_express.adapters.event_queue import EventQueue
 from campaign_express.adapters.leader import LeaderLock
 from campaign_express.adapters.ledger import LATEST_S, Ledger
 from campaign_express.adapters.nats import StreamTerms
-from campaign_express.adapters.pseudonyms import PseudonymKeeper
+from campaign_express.adapters.pseudonym_keys import PseudonymKeeper
 from campaign_express.adapters.users_counts import UserCounts
 from campaign_express.bidding.budget import Accounts, settle_s
 from campaign_express.bidding.frequency import CountedEntities
@@ -145,7 +146,8 @@ def build_treasury(settings: Settings, catalog: Catalog | None = None, calm_s: f
         settings, CountedEntities(current), max(exps.values()), settings.ledger_replicas, pseudonyms.person
     )
     velocity = Velocity(settings.breaker_factor, settings.breaker_window_s * 1000, settings.breaker_floor_micros)
-    breaker = VelocityBreaker(velocity, control, clock)
+    change_log = ChangeLog.from_settings(settings, "campaign-express treasury changes")
+    breaker = VelocityBreaker(velocity, control, clock, change_log.publish)
     breaker.follow(current)
     queue = EventQueue(settings.nats_url, terms, name="campaign-express treasury")
     lock = LeaderLock(settings.redis_url, f"{os.uname().nodename}-{os.getpid()}-{secrets.token_hex(4)}")

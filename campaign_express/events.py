@@ -10,8 +10,8 @@ id of JetStream, and what the ledger and the tables know an event by. docs/event
 
 from __future__ import annotations
 
-import hashlib
-from base64 import urlsafe_b64encode
+from binascii import b2a_base64
+from hashlib import sha256
 
 import msgspec
 from msgspec import Struct
@@ -45,7 +45,7 @@ class MoneyEvent(Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False
     lease: int = 0  # from which that was authorised, 0: the campaign has no budget
     clear_micros: int = -1  # what the impression costs by this event, -1: it does not say
     sets_price: bool = False  # this is the exchange's price notice: `clear_micros` is what we pay
-    user: str = ""  # canonical id where a frequency cap wants it, "" otherwise and without consent
+    user: str = ""  # pseudonym where a frequency cap wants it (or the token itself), "" otherwise and without consent
     bid_ms: int  # wall clock of the bid: the event's own time
     received_ms: int = 0
     test: bool = False
@@ -149,9 +149,17 @@ def impression_cost(price_micros: int) -> int:
     return -(-price_micros // 1000)
 
 
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
+
+
 def _digest(*parts: str) -> str:
-    text = "\n".join(parts).encode("utf-8", "surrogatepass")
-    return urlsafe_b64encode(hashlib.sha256(text).digest()[:15]).decode()  # 120 bits, 20 characters
+    text = "\n".join(parts)
+    try:
+        raw = text.encode()
+    except UnicodeEncodeError:
+        raw = text.encode("utf-8", "surrogatepass")
+    # 120 bits, 20 characters of base64url. As `urlsafe_b64encode` does it, in half the time: every bid has a key.
+    return b2a_base64(sha256(raw).digest()[:15], newline=False).translate(_URL_SAFE).decode()
 
 
 def bid_key(exchange: str, auction: str, imp: str, bid: str) -> str:

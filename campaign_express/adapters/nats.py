@@ -1,5 +1,4 @@
-"""The connection to NATS JetStream that sinks, queues and logs share: how it is made, its streams, its
-acknowledgements.
+"""The connection to NATS JetStream that sinks, queues and logs share: how it is made, streams, acknowledgements.
 
 `Publisher` is what has any number of messages under way at once: each carries a reply subject of its own below one
 inbox, and its acknowledgement is told to whoever sent it. That costs half of what a request a message would. The

@@ -57,8 +57,11 @@ def key_of(context: Context, win: Win) -> str:
     """What all events of this bid are known by; a notice's own fields give the same (`events.bid_key`)."""
     if not win.key:  # holds and events both ask
         request_id = context.request.id
-        ids = (request_id, win.slot.imp.id, bid_id_of(request_id, win.slot))
-        win.key = bid_key(context.exchange_name, *map(portable_id, ids))
+        imp, bid = portable_id(win.slot.imp.id), bid_id_of(request_id, win.slot)
+        portable = portable_id(bid)
+        # An id that stands whole in ours is portable where ours is.
+        auction = request_id if portable is bid and len(request_id) <= _LONG else portable_id(request_id)
+        win.key = bid_key(context.exchange_name, auction, imp, portable)
     return win.key
 
 

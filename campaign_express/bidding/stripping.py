@@ -10,6 +10,7 @@ screens, details of the user agent, and titles of what is watched.
 from __future__ import annotations
 
 import re
+from typing import TypeVar
 
 import msgspec
 
@@ -22,6 +23,7 @@ from campaign_express.openrtb.request import (
     BrandVersion,
     Content,
     Device,
+    DeviceExt,
     Dooh,
     Dsa,
     Geo,
@@ -38,7 +40,9 @@ from campaign_express.openrtb.request import (
 )
 
 MAX_AGENT = 256  # characters
-US_PRIVACY = 4  # characters of that string; a longer one is something else
+MAX_SIGNAL = 4  # characters of a US privacy string or a flag; a longer one is something else
+
+_Signal = TypeVar("_Signal", str | None, int | str | bool | None)
 
 _minor = re.compile(r"(?<=[0-9])([._])[0-9][0-9._]*")  # of a version, what follows its first number
 _telling = re.compile(r"(?=[A-Za-z_-]*[0-9])[0-9A-Za-z_-]{16,}")  # ids that some apps put there
@@ -166,7 +170,7 @@ def _device(device: Device) -> Device:
         carrier=device.carrier,
         mccmnc=device.mccmnc,
         connectiontype=device.connectiontype,
-        ext=device.ext,
+        ext=None if device.ext is None else DeviceExt(_signal(device.ext.gpc)),
     )
 
 
@@ -210,18 +214,22 @@ def _regs(regs: Regs) -> Regs:
     return Regs(
         coppa=regs.coppa,
         gdpr=regs.gdpr,
-        us_privacy=_short(regs.us_privacy),
+        us_privacy=_signal(regs.us_privacy),
         gpp_sid=regs.gpp_sid,
         ext=None
         if ext is None
         else RegsExt(
-            gdpr=ext.gdpr, us_privacy=_short(ext.us_privacy), gpp_sid=ext.gpp_sid, gpc=ext.gpc, dsa=_dsa(ext.dsa)
+            gdpr=ext.gdpr,
+            us_privacy=_signal(ext.us_privacy),
+            gpp_sid=ext.gpp_sid,
+            gpc=_signal(ext.gpc),
+            dsa=_dsa(ext.dsa),
         ),
     )
 
 
-def _short(us_privacy: str | None) -> str | None:
-    return us_privacy if us_privacy is not None and len(us_privacy) <= US_PRIVACY else None
+def _signal(value: _Signal) -> _Signal:
+    return None if isinstance(value, str) and len(value) > MAX_SIGNAL else value
 
 
 def _dsa(dsa: Dsa | None) -> Dsa | None:

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import msgspec
 import typer
 from rich.table import Table
 
 from campaign_express import embedded
 from campaign_express.bidding.model import Catalog
 from campaign_express.bidding.money import micros_to_price
+from campaign_express.cli.changes import log_changes, user
 from campaign_express.cli.common import ConfigOption, InputFile, PatientProgress, settings_from, stdout
 from campaign_express.config import Settings
 
 if TYPE_CHECKING:
     from campaign_express.adapters.catalog_store import CatalogStore
+
+PUBLISH_ATTEMPTS = 100
 
 app = typer.Typer(
     help="Campaigns: check a file, publish it to every agent, show what is published.", no_args_is_help=True
@@ -35,11 +40,15 @@ def validate(file: InputFile, config: ConfigOption = None) -> None:
 @app.command()
 def publish(file: InputFile, config: ConfigOption = None) -> None:
     """Make FILE the catalogue of every agent, live within 2 seconds. Nothing changes if it has a problem."""
+    from campaign_express.bidding.changes import catalog_changes
+
     settings = settings_from(config)
     catalog = _read(settings, file)
     with _store(settings) as store:
-        version = store.publish(catalog)
-    typer.echo(f"published version {version}: {_counted(catalog)}")
+        before, version = _publish(store, catalog)
+        typer.echo(f"published version {version}: {_counted(catalog)}")
+        after = msgspec.structs.replace(catalog, version=version)
+        log_changes(settings, catalog_changes(before, after, time.time_ns() // 1_000_000, user()))
 
 
 @app.command()
@@ -67,6 +76,25 @@ def current(settings: Settings) -> tuple[Catalog, bool]:
     if catalog is not None:
         return catalog, True
     return bootstrap.read_catalog(settings, bootstrap.read_exchanges(settings)), False
+
+
+def _publish(store: CatalogStore, catalog: Catalog) -> tuple[Catalog | None, int]:
+    """Publish; returns the very catalogue that was replaced (None: there was none, or none that decodes), and the
+    version."""
+    from campaign_express.errors import CatalogError
+
+    for _ in range(PUBLISH_ATTEMPTS):
+        base = store.version()
+        try:
+            before = store.latest()
+        except CatalogError:
+            before = None
+        try:
+            if before is None or before.version == base:
+                return before, store.publish(catalog, base)
+        except CatalogError:  # another one was faster: what we replace is not what we have read
+            continue
+    return None, store.publish(catalog)
 
 
 def _read(settings: Settings, file: Path) -> Catalog:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,6 +12,8 @@ import typer
 from rich.table import Table
 
 from campaign_express import embedded
+from campaign_express.bidding.changes import switch_change
+from campaign_express.cli.changes import log_changes, user
 from campaign_express.cli.common import ConfigOption, settings_from, stderr, stdout
 from campaign_express.config import Settings
 from campaign_express.control import ALL, Stop, Switched, Switches, stops, with_stop, without_stop
@@ -38,11 +38,13 @@ def stop(
 ) -> None:
     """Stop bidding for a campaign, an advertiser, an exchange or all, in every agent within a second."""
     what = _chosen(campaign, advertiser, exchange, everything)
-    off = Stop(reason=reason, by=f"operator {_user()}", at_ms=time.time_ns() // 1_000_000)
+    off = Stop(reason=reason, by=f"operator {user()}", at_ms=time.time_ns() // 1_000_000)
     with _store(settings_from(config)) as (settings, store):
         in_force = stops(store.update(lambda switches: with_stop(switches, what, off)))[what]
         stopped = f"stopped {_words(what)}"
         typer.echo(stopped if in_force == off else f"{_words(what)} was stopped before: {_why(in_force)}")
+        if in_force == off:
+            log_changes(settings, [switch_change(what, None, off, off.at_ms, user())])
         try:
             known = _exists(settings, what)
         except CampaignExpressError as error:
@@ -61,16 +63,18 @@ def resume(
 ) -> None:
     """Take one `stop` back. Others stay: a campaign of a stopped advertiser does not bid."""
     what = _chosen(campaign, advertiser, exchange, everything)
-    was_off = False
+    was: Stop | None = None
 
     def back(switches: Switches) -> Switches:
-        nonlocal was_off
-        was_off = what in stops(switches)
+        nonlocal was
+        was = stops(switches).get(what)
         return without_stop(switches, what)
 
-    with _store(settings_from(config)) as (_, store):
+    with _store(settings_from(config)) as (settings, store):
         store.update(back)
-    typer.echo(f"resumed {_words(what)}" if was_off else f"{_words(what)} was not stopped")
+        typer.echo(f"resumed {_words(what)}" if was is not None else f"{_words(what)} was not stopped")
+        if was is not None:
+            log_changes(settings, [switch_change(what, was, None, time.time_ns() // 1_000_000, user())])
 
 
 def switches(config: ConfigOption = None) -> None:
@@ -84,14 +88,6 @@ def switches(config: ConfigOption = None) -> None:
     for what, one in sorted(off.items()):
         table.add_row(_words(what), _when(one), one.by, one.reason)
     stdout.print(table)
-
-
-def _user() -> str:
-    """Who gives the command: a name, or a number where the system has no name for it (in containers)."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return f"uid {os.getuid()}"
 
 
 def _chosen(campaign: str, advertiser: str, exchange: str, everything: bool) -> Switched:

@@ -75,8 +75,7 @@ class AgentPool:
         self._take_events = take_events
 
     async def collect(self, timeout_s: float) -> None:
-        """Ask every agent for what it has not told of its decisions yet. Returns when they have answered, or in
-        time."""
+        """Ask every agent for what it has not told of its decisions yet; returns when all have answered, or in time."""
         if self._take_events is None:
             return
         asked = []
@@ -86,8 +85,9 @@ class AgentPool:
             self._offer(link)
             asked.append((link, link.pending[-1]))
         end = self._loop.time() + timeout_s
+        # Only at the end of a cell, where a few milliseconds are nothing.
         while self._loop.time() < end and any(sent in link.pending for link, sent in asked):  # noqa: ASYNC110
-            await asyncio.sleep(0.005)  # at the end of a cell, where a few milliseconds are nothing
+            await asyncio.sleep(0.005)
 
     def close(self) -> None:
         """Let go of the agents. What is still waiting is answered no-bid."""

@@ -159,8 +159,7 @@ class NoticeDesk:
         return None
 
     def _told(self, token: str, now_ms: int) -> str:
-        """Who stands in the event for a person: without a key the token itself, since a cap's count must not be
-        lost."""
+        """Who stands in an event for a person: without a key the token itself, since a cap's count must not be lost."""
         return self._pseudonym(token, now_ms) or token
 
     def _event(self, notice: Notice, now_ms: int) -> MoneyEvent:
@@ -195,8 +194,10 @@ class NoticeDesk:
     def _publish(
         self, event: MoneyEvent, user: str, waiter: ReplyWaiter, reply: Reply, timer: asyncio.TimerHandle | None = None
     ) -> None:
-        """`user`: the person's token, which the event itself does not say. Have `waiter` told `reply` when the event is
-        durable, or a refusal. `timer` tells a click's before that."""
+        """Have `waiter` told `reply` when the event is durable, or a refusal. `timer` tells a click's before that.
+
+        `user`: the person's token, which the event itself does not say.
+        """
         started = time.monotonic_ns()
         publishing = asyncio.ensure_future(self._sink.publish(event))
         self._publishing.add(publishing)

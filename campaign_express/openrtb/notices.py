@@ -182,7 +182,7 @@ def portable_id(value: str) -> str:
 
     A hostile id of 100 KB would otherwise stand six times in the response.
     """
-    return unquote(_encode(value))
+    return value if _safe_id(value) else unquote(_encode(value))
 
 
 def _encode(value: str) -> str:

@@ -19,9 +19,12 @@ from threading import Lock
 from typing import NamedTuple, Protocol
 
 from campaign_express.adapters.ledger_terms import Applied
+from campaign_express.bidding.changes import switch_change
 from campaign_express.bidding.model import Budget, Campaign, Catalog, Pacing
 from campaign_express.clock import Clock
 from campaign_express.control import Stop, Switched, Switches, stops, with_stop
+from campaign_express.errors import Unavailable
+from campaign_express.events import ChangeEvent
 
 log = logging.getLogger(__name__)
 
@@ -147,8 +150,16 @@ class VelocityBreaker:
     name = "velocity breaker"
     period_s = PERIOD_S
 
-    def __init__(self, velocity: Velocity, control: Control, clock: Clock) -> None:
+    def __init__(
+        self,
+        velocity: Velocity,
+        control: Control,
+        clock: Clock,
+        tell: Callable[[Sequence[ChangeEvent]], object] = lambda changes: None,
+    ) -> None:
+        """`tell`: puts changes into the event log; may raise Unavailable."""
         self.trips = 0
+        self._log_change = tell
         self._velocity = velocity
         self._control = control
         self._clock = clock
@@ -188,3 +199,7 @@ class VelocityBreaker:
         if stops(after)[trip.what] == stop:
             self.trips += 1
             log.error("spending was stopped", extra={trip.what.kind: trip.what.name, "reason": trip.reason})
+            try:
+                self._log_change([switch_change(trip.what, None, stop, wall_ms, BY)])
+            except Unavailable as error:
+                log.warning("a stop is not in the event log", extra={"reason": str(error)})

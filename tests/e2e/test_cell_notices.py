@@ -59,4 +59,6 @@ def test_notices_of_a_bid_become_events(servers: dict[str, str], deploy: Deploy,
         'notices_total{kind="billing",outcome="tampered"}': 1,
     }
     eventually(lambda: expected.items() <= cells.metrics().items(), 10, str(expected))
+    # The idle agent has told of its decision, within a second.
+    eventually(lambda: cells.metrics().get("published_decisions_total", 0) >= 1, 10, "a decision")
     assert all(value == 1 for name, value in cells.metrics().items() if name.startswith("broker_up"))

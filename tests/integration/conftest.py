@@ -28,6 +28,15 @@ def valkey(_valkey_server: ValkeyProcess) -> str:
     return _valkey_server.url
 
 
+@pytest.fixture(scope="session")
+def nats_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Url of a real server, one for the whole run: for those who publish and do not care what is there already."""
+    server = NatsProcess(tmp_path_factory.mktemp("nats"))
+    server.start()
+    yield server.url
+    server.kill()
+
+
 @pytest.fixture
 def valkey_process(tmp_path: Path) -> Iterator[ValkeyProcess]:
     """A started server of the test's own, to stop and start."""

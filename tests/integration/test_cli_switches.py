@@ -16,11 +16,12 @@ from campaign_express.packaged import read_catalog, read_exchanges
 
 
 @pytest.fixture(autouse=True)
-def redis_url(valkey: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+def redis_url(valkey: str, nats_server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     for name in os.environ:
         if name.startswith("CAMPAIGN_EXPRESS_"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("CAMPAIGN_EXPRESS_REDIS_URL", valkey)
+    monkeypatch.setenv("CAMPAIGN_EXPRESS_NATS_URL", nats_server)
     monkeypatch.chdir(tmp_path)
     return valkey
 

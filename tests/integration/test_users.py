@@ -501,3 +501,15 @@ def valkey_cluster_master(cluster: ValkeyCluster, name: str) -> int:
     with Redis(port=cluster.nodes[0].port) as client:
         slot = int(client.execute_command("CLUSTER KEYSLOT", counts_key(token_of(name))))
     return slot // -(-16_384 // cluster.masters)
+
+
+def test_events_that_name_a_person_by_pseudonym_are_counted_and_those_of_nobody_are_done(valkey: str) -> None:
+    people: dict[str, str | None] = {"pseudonym": "A" * 20, "erased": "", "unknown": None}
+    counts = UserCounts(valkey, lambda campaign, creative: COUNTED, reveal=people.get, **OPTIONS)
+    events = [event("impression", f"b{n}", user=user) for n, user in enumerate(people)]
+    failed = counts.apply(events)
+    assert [one.user for one in failed] == ["unknown"]  # to come again
+    assert counts.applied == 1
+    with Redis.from_url(valkey) as client:
+        assert client.keys("u:*") == [b"u:{" + b"A" * 20 + b"}"]
+    counts.close()

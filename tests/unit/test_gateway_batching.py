@@ -43,7 +43,7 @@ class Agent:
             if batch.asks:
                 self.batches.put_nowait(batch)
             else:
-                self.send(Reply([], Timings(), 3))
+                self.send(Reply([], Timings(), 3, [b"left"]))
 
     def send(self, reply: Reply) -> None:
         payload = frames.encode(reply)
@@ -360,5 +360,26 @@ def test_prices_and_outcomes_are_counted() -> None:
             assert (counters.busy_ns, counters.inference_time.total) == (7, 3)
             assert sum(counters.queue_time.counts) == 3
             assert counters.rules == {"imp-id": 1}
+
+    run(test)
+
+
+def test_what_agents_tell_of_their_decisions_is_passed_on_and_asked_for_in_the_end() -> None:
+    async def test() -> None:
+        async with pool_of(2) as (pool, agents, _):
+            told: list[bytes] = []
+            await pool.collect(1.0)  # nobody wants it
+            pool.publish(told.extend)
+            answer = pool.submit(Ask("", time.monotonic_ns(), b"a"))
+            await asyncio.sleep(0.05)
+            (agent,) = [one for one in agents if not one.batches.empty()]
+            await agent.take()
+            agent.send(Reply([Answer(200, b"x")], Timings(), 3, [b"frame"]))
+            assert (await answer).status == 200
+            assert told == [b"frame"]
+            await pool.collect(5.0)
+            assert told == [b"frame", b"left", b"left"]
+            agent.die()
+            await pool.collect(0.1)  # who is dead is not waited for
 
     run(test)

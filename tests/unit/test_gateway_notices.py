@@ -319,3 +319,16 @@ def test_the_app_asks_the_desk_for_what_is_no_bid() -> None:
 def test_a_query_that_is_no_text_is_refused() -> None:
     answer = Desk().call("/v1/win?" + quote("\udc80", errors="surrogatepass") + "é")
     assert answer.status == 400
+
+
+def test_events_name_a_person_by_pseudonym_and_touches_by_token() -> None:
+    token = "A" * 20
+    desk = Desk(pseudonym=lambda token, wall_ms: f"<{token}>")
+    made = urls(user=token)
+    for url in (made.impression, click_url(user=token)):
+        assert desk.call(url).status in (200, 302)
+    assert [event.user for event in desk.sink.events] == [f"<{token}>"] * 2
+    assert [touch.user for touch in desk.touches.recorded] == [token] * 2
+    desk = Desk()  # without a key: the count must not be lost
+    desk.call(made.impression)
+    assert [event.user for event in desk.sink.events] == [token]

@@ -37,7 +37,7 @@ def _plain(value: Any, info: Any, name: str = "") -> Any:
     if isinstance(info, inspect.StructType):
         out = {}
         for field in info.fields:
-            item = value[field.encode_name]
+            item = value.get(field.encode_name, None if field.required else field.default)
             if item is None:
                 item = None if field.default is inspect.NODEFAULT or field.default == () else field.default
             if item not in (None, [], ()):

@@ -147,7 +147,7 @@ class Bidder:
         self.done: list[str] = []
 
     def events(self) -> list[bytes]:
-        return []
+        return [b"told"]
 
     def idle(self) -> None:
         self.done.append("idle")
@@ -186,7 +186,8 @@ def test_an_agents_socket_greets_answers_in_order_and_survives_a_fault() -> None
             send(b"3")
             assert [answer.body for answer in reply().answers] == [b"1", b"2"]
             assert reply().answers == []  # the gateway answers for it
-            assert reply().answers == []  # a heartbeat's
+            heartbeat = reply()
+            assert (heartbeat.answers, heartbeat.events) == ([], [b"told"])
             assert [answer.body for answer in reply().answers] == [b"3"]
         assert (served.batches, served.requests, served.failures) == (3, 4, 1)
         assert served.explain(b"{}", "acme") == {"exchange": "acme"}
