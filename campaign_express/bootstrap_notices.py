@@ -15,7 +15,6 @@ from campaign_express.adapters import redis_async
 from campaign_express.adapters.decision_sink import DecisionSink
 from campaign_express.adapters.identities import RedisIdentities
 from campaign_express.adapters.money_sink import JetStreamSink
-from campaign_express.adapters.nats import StreamTerms
 from campaign_express.adapters.pseudonym_keys import PseudonymKeeper
 from campaign_express.adapters.spool import Spool
 from campaign_express.adapters.touches import RedisTouches
@@ -25,6 +24,7 @@ from campaign_express.bidding.privacy import PrivacyPolicy, assess_query, gdpr_c
 from campaign_express.clock import parse_clock
 from campaign_express.config import Settings
 from campaign_express.errors import ConfigError
+from campaign_express.events import DECISIONS, STREAM
 from campaign_express.gateway.clearing import PriceReader, PriceTerms, parse_price_keys
 from campaign_express.gateway.conversions import Conversions, Windows
 from campaign_express.gateway.meters import Meters
@@ -33,6 +33,7 @@ from campaign_express.gateway.sync import SyncTerms, UserSync
 from campaign_express.openrtb.notices import NoticeSigner, parse_keys
 from campaign_express.openrtb.postbacks import PostbackTokens
 from campaign_express.packaged import read_exchanges
+from campaign_express.streams import stream_terms
 
 log = logging.getLogger(__name__)
 
@@ -100,30 +101,19 @@ def build_notice_service(settings: Settings, meters: Meters, cell: str) -> Notic
         click_window_ms=windows.click_ms,
         view_window_ms=windows.view_ms,
     )
+    terms = stream_terms(settings)
     spool = Spool(Path(settings.data_dir, "spool").absolute(), cell, max_bytes=settings.spool_max_bytes)
     sink = JetStreamSink(
         settings.nats_url,
         spool,
         name=f"campaign-express cell {cell}",
-        terms=StreamTerms(
-            settings.stream_replicas,
-            settings.stream_max_age_s,
-            settings.stream_max_bytes,
-            settings.stream_duplicate_window_s,
-        ),
+        terms=terms[STREAM],
         patience_s=settings.publish_patience_ms / 1000,
     )
     decisions = DecisionSink(
         settings.nats_url,
         name=f"campaign-express decisions {cell}",
-        terms=StreamTerms(
-            settings.stream_replicas,
-            settings.decision_max_age_s,
-            settings.decision_max_bytes,
-            settings.stream_duplicate_window_s,
-            forgets=True,
-            compressed=True,
-        ),
+        terms=terms[DECISIONS],
         partitions=settings.decision_partitions,
         buffer_bytes=settings.decision_buffer_bytes,
     )

@@ -16,7 +16,6 @@ from campaign_express.adapters.event_log import EventLog
 from campaign_express.adapters.event_queue import EventQueue
 from campaign_express.adapters.leader import LeaderLock
 from campaign_express.adapters.ledger import LATEST_S, Ledger
-from campaign_express.adapters.nats import StreamTerms
 from campaign_express.adapters.pseudonym_keys import PseudonymKeeper
 from campaign_express.adapters.users_counts import UserCounts
 from campaign_express.bidding.budget import Accounts, settle_s
@@ -26,8 +25,10 @@ from campaign_express.bootstrap_pacing import Pacemaker, build_pacemaker
 from campaign_express.clock import parse_clock
 from campaign_express.config import Settings
 from campaign_express.errors import CampaignExpressError, ConfigError
+from campaign_express.events import STREAM
 from campaign_express.families import Family
 from campaign_express.packaged import read_catalog, read_exchanges
+from campaign_express.streams import stream_terms
 from campaign_express.treasury.auditor import Auditor
 from campaign_express.treasury.breaker import Velocity, VelocityBreaker
 from campaign_express.treasury.consumer import CALM_S, Consumer
@@ -124,12 +125,7 @@ def build_treasury(settings: Settings, catalog: Catalog | None = None, calm_s: f
     exps = {exchange.name: exchange.exp for exchange in exchanges.exchanges}
     catalogs = CatalogStore(settings.redis_url)
     known, current = _current(catalogs, settings, catalog)
-    terms = StreamTerms(
-        settings.stream_replicas,
-        settings.stream_max_age_s,
-        settings.stream_max_bytes,
-        settings.stream_duplicate_window_s,
-    )
+    terms = stream_terms(settings)[STREAM]
     healths: dict[str, Health] = {name: Health() for name in (Consumer.name, Auditor.name, Watch.name, Sender.name)}
     control = ControlStore(settings.redis_url)
     event_log = EventLog(settings.nats_url)

@@ -193,6 +193,21 @@ class TouchStore(Protocol):
         ...
 
 
+class Message(NamedTuple):
+    """One message of a stream."""
+
+    seq: int
+    subject: str
+    data: bytes
+
+
+class Unreadable(NamedTuple):
+    """A message that has no place in the tables, and why."""
+
+    message: Message
+    problem: str
+
+
 class Rows(NamedTuple):
     """What a query gives."""
 

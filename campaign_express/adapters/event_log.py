@@ -18,8 +18,8 @@ import nats.errors
 import nats.js.errors
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
-from campaign_express.adapters.event_queue import problem_of
 from campaign_express.adapters.nats import connect, redact
+from campaign_express.bidding.settlement import problem_of
 from campaign_express.errors import Unavailable
 from campaign_express.events import STREAM, SUBJECTS, MoneyEvent, decode_event, subject_of
 

@@ -24,7 +24,7 @@ from nats.js.api import AckPolicy, ConsumerConfig
 
 from campaign_express.adapters.nats import ACK_S, StreamTerms, connect, ensure_stream, redact
 from campaign_express.adapters.pull import Pull
-from campaign_express.bidding.settlement import KINDS
+from campaign_express.bidding.settlement import problem_of
 from campaign_express.errors import Unavailable
 from campaign_express.events import DEAD_STREAM, DEAD_SUBJECTS, STREAM, MoneyEvent, decode_event
 
@@ -184,9 +184,6 @@ async def _close(client: Client) -> None:
         await asyncio.wait_for(client.close(), CLOSE_S)
 
 
-LAST_MS = 253_370_764_800_000  # 9999-01-01: what is later has no date
-
-
 def _read(message: Msg) -> Delivery:
     try:
         event = decode_event(message.data)
@@ -194,20 +191,3 @@ def _read(message: Msg) -> Delivery:
         return Delivery(None, f"does not decode: {error}", message)
     problem = problem_of(event)
     return Delivery(None if problem else event, problem, message)
-
-
-def problem_of(event: MoneyEvent) -> str:
-    """Why an event that decodes can be applied nowhere; "" where it can."""
-    if not event.advertiser:
-        return "names no advertiser"
-    if event.kind in KINDS and not (event.campaign and event.bid_key):  # a conversion may be due to nothing of ours
-        return "names no campaign or bid"
-    if "{" in event.advertiser or "}" in event.advertiser:
-        return "the advertiser's id holds a brace"
-    if not 0 <= event.authorised_micros < 2**53 or event.clear_micros >= 2**53:
-        return "an amount is out of range"
-    if not 0 <= event.lease < LAST_MS // 1000 or not 0 <= event.bid_ms < LAST_MS:
-        return "a time is before 1970 or after 9998"
-    if not 0 <= event.received_ms < LAST_MS:
-        return "a time is before 1970 or after 9998"
-    return ""

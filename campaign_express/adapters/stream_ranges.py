@@ -31,7 +31,7 @@ from campaign_express.adapters.nats import ACK_S, StreamTerms, close, connect, e
 from campaign_express.adapters.pull import Pull
 from campaign_express.errors import Unavailable
 from campaign_express.events import DEAD_STREAM, DEAD_SUBJECTS
-from campaign_express.pipeline.loader import Message, Unreadable
+from campaign_express.ports import Message, Unreadable
 
 log = logging.getLogger(__name__)
 

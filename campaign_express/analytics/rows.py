@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from campaign_express.adapters.event_queue import LAST_MS, problem_of
+from campaign_express.bidding.settlement import LAST_MS, problem_of
 from campaign_express.events import ChangeEvent, DecisionEvent, DecisionFrame, MoneyEvent, RequestEvent
 
 Columns = dict[str, list[Any]]

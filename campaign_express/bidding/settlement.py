@@ -72,6 +72,7 @@ def settle(bid: Bid, event: MoneyEvent) -> Effect:
     return Effect(Bid(seen, committed), disbelieved=disbelieved, releases=releases)
 
 
+LAST_MS = 253_370_764_800_000  # 9999-01-01: what is later has no date
 TOTAL = ""  # the period of what is counted for ever
 
 
@@ -109,3 +110,20 @@ class Tally:
 def event_ms(event: MoneyEvent) -> int:
     """Wall clock by which an event is filed: its lease's, which is its bid's also where agents' clocks differ."""
     return event.lease * 1000 - 1 if event.lease else event.bid_ms
+
+
+def problem_of(event: MoneyEvent) -> str:
+    """Why an event that decodes can be applied nowhere; "" where it can."""
+    if not event.advertiser:
+        return "names no advertiser"
+    if event.kind in KINDS and not (event.campaign and event.bid_key):  # a conversion may be due to nothing of ours
+        return "names no campaign or bid"
+    if "{" in event.advertiser or "}" in event.advertiser:
+        return "the advertiser's id holds a brace"
+    if not 0 <= event.authorised_micros < 2**53 or event.clear_micros >= 2**53:
+        return "an amount is out of range"
+    if not 0 <= event.lease < LAST_MS // 1000 or not 0 <= event.bid_ms < LAST_MS:
+        return "a time is before 1970 or after 9998"
+    if not 0 <= event.received_ms < LAST_MS:
+        return "a time is before 1970 or after 9998"
+    return ""

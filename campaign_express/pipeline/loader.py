@@ -24,24 +24,9 @@ from campaign_express.events import (
     decode_event,
     decode_frame,
 )
-from campaign_express.ports import Warehouse
+from campaign_express.ports import Message, Unreadable, Warehouse
 
 MINUTE_MS = 60_000
-
-
-class Message(NamedTuple):
-    """One message of a stream."""
-
-    seq: int
-    subject: str
-    data: bytes
-
-
-class Unreadable(NamedTuple):
-    """A message that has no place in the tables, and why."""
-
-    message: Message
-    problem: str
 
 
 class Loaded(NamedTuple):

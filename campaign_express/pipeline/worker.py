@@ -17,8 +17,8 @@ from msgspec import Struct
 
 from campaign_express.adapters.stream_ranges import Lag, Partition, Range
 from campaign_express.errors import CampaignExpressError, Unavailable
-from campaign_express.pipeline.loader import Loaded, Loader, Unreadable, mark_dirty
-from campaign_express.ports import Warehouse
+from campaign_express.pipeline.loader import Loaded, Loader, mark_dirty
+from campaign_express.ports import Unreadable, Warehouse
 from campaign_express.treasury.loops import sleep
 
 log = logging.getLogger(__name__)

@@ -28,9 +28,9 @@ from campaign_express.events import (
     encode_frame,
     subject,
 )
-from campaign_express.pipeline.loader import LOADERS, Loaded, Message, MoneyLoader, mark_dirty
+from campaign_express.pipeline.loader import LOADERS, Loaded, MoneyLoader, mark_dirty
 from campaign_express.pipeline.worker import PartitionWorker
-from campaign_express.ports import Warehouse
+from campaign_express.ports import Message, Warehouse
 from tests.support.stored import decision, money
 
 MONEY = Partition("money", STREAM, (SUBJECTS,))

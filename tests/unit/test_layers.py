@@ -39,7 +39,14 @@ MAY: dict[str, set[str]] = {
     },
     "bootstrap_treasury": {
         *("bidding", "ports", "errors", "config", "adapters", "treasury", "packaged", "clock", "families"),
-        "bootstrap_pacing",
+        *("bootstrap_pacing", "events", "streams"),
+    },
+    "analytics": {"bidding", "ports", "errors", "events", "analytics"},
+    "pipeline": {"analytics", "ports", "errors", "events", "families", "adapters", "treasury", "pipeline"},
+    "streams": {"adapters", "config", "events"},
+    "bootstrap_warehouse": {"adapters", "config", "ports"},
+    "bootstrap_pipeline": {
+        *("adapters", "bootstrap_warehouse", "config", "errors", "events", "pipeline", "streams"),
     },
     "exchange": {"openrtb", "bidding", "errors", "clock", "exchange", "loadgen"},
     "learning": {"openrtb", "bidding", "ports", "errors", "adapters", "learning", "config"},
@@ -47,6 +54,7 @@ MAY: dict[str, set[str]] = {
     "decision_log": {"openrtb", "bidding", "ports", "events"},
     "bootstrap_notices": {
         *("openrtb", "bidding", "ports", "errors", "config", "adapters", "gateway", "packaged", "clock", "events"),
+        "streams",
     },
     "bootstrap_pacing": {"bidding", "errors", "config", "adapters", "treasury", "clock"},
     "packaged": {"bidding", "config"},
@@ -62,6 +70,8 @@ FORBIDDEN = {
     "adapters": {"ray"},
     "gateway": {"ray"},
     "treasury": {"ray"},
+    "analytics": {"ray", "redis", "nats", "asyncio", "socket"},
+    "pipeline": {"ray", "redis", "nats"},
     "exchange": {"ray"},
     "bidder": {"ray", "redis", "nats", "asyncio"},
     "decision_log": {"ray", "redis", "nats", "asyncio", "socket", "threading", "subprocess", "time"},
@@ -69,6 +79,8 @@ FORBIDDEN = {
     "bootstrap_notices": {"ray"},
     "bootstrap_treasury": {"ray"},
     "bootstrap_pacing": {"ray"},
+    "bootstrap_pipeline": {"ray"},
+    "bootstrap_warehouse": {"ray"},
     "cli": set(),
 }
 

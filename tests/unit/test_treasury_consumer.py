@@ -7,8 +7,9 @@ import time
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from typing import Any, cast
 
-from campaign_express.adapters.event_queue import Delivery, Progress, problem_of
+from campaign_express.adapters.event_queue import Delivery, Progress
 from campaign_express.adapters.ledger_terms import Applied, Outcome
+from campaign_express.bidding.settlement import problem_of
 from campaign_express.clock import Clock
 from campaign_express.errors import Unavailable
 from campaign_express.events import MoneyEvent
