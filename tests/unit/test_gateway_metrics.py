@@ -15,6 +15,8 @@ from campaign_express.gateway.meters import Counters, Meters
 from campaign_express.gateway.metrics import NodeCollector, expose, outcome
 from campaign_express.gateway.node import NodeMetrics, count_model_load_failure, sweep
 from campaign_express.openrtb.nobid import NoBidReason
+from campaign_express.pipeline.metrics import families as pipeline_families
+from campaign_express.pipeline.worker import Tally
 from campaign_express.treasury.metrics import METRICS, families
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "metrics.md"
@@ -38,7 +40,8 @@ def samples(text: bytes) -> dict[str, float]:
 def test_the_documentation_names_exactly_what_is_exported() -> None:
     exported = set()
     treasury = families({metric.name: 0 for metric in METRICS})
-    for family in NodeCollector(Counters(), [], 0, treasury).collect():
+    pipeline = pipeline_families({"p": Tally()}, 0, 0)
+    for family in NodeCollector(Counters(), [], 0, [*treasury, *pipeline]).collect():
         exported.add(family.name + ("_total" if family.type == "counter" else ""))
         assert family.documentation
     documented = set(re.findall(r"^\| `(campaign_express_\w+)`", DOCS.read_text(), re.MULTILINE))
