@@ -115,6 +115,13 @@ class Pipeline:
                 stderr=log,
             )
 
+    @property
+    def lives(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def log_end(self) -> str:
+        return self._log.read_text(errors="replace")[-2000:]
+
     def kill(self) -> None:
         self._end(signal.SIGKILL)
 
@@ -284,7 +291,7 @@ def bring_about(
     """The run itself, against a cell of these settings that is up, and what came of it."""
     began = time.monotonic()
     values = {name: day.settings[name] for name in ("redis_url", "nats_url", "data_dir", "simulated_clock")}
-    pipeline = Pipeline({**values, "socket_dir": str(directory / "pipeline-sockets")}, directory)
+    pipeline = Pipeline(values, directory)
     pipeline.start()
     try:
         wait = day.plan.clock.real_s(day.plan.start_ms - day.plan.clock.now_ms())
@@ -297,8 +304,8 @@ def bring_about(
         say("the exchanges are done")
         ended = time.monotonic()
         while not caught_up(settings.nats_url):
-            if time.monotonic() - ended > DRAIN_S:
-                raise RuntimeError("the pipeline does not catch up")
+            if time.monotonic() - ended > DRAIN_S or not pipeline.lives:
+                raise RuntimeError(f"the pipeline does not catch up; its log ends:\n{pipeline.log_end()}")
             time.sleep(0.2)
         caught_up_s = time.monotonic() - ended
     finally:
