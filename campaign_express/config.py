@@ -102,6 +102,9 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     stream_max_age_s: Annotated[int, Meta(ge=0)] = 7_776_000  # 0: keep events for ever
     stream_max_bytes: Annotated[int, Meta(ge=0)] = 0  # 0: no limit but the disk
     stream_duplicate_window_s: Positive = 600
+    # Tables of events, see docs/reports.md; no url: chDB below data_dir.
+    clickhouse_url: Secret = Secret("")  # a password stands in it
+    clickhouse_cluster: str = ""
     # Decisions, see docs/events.md. Shares are of all requests; 0: none.
     decision_events: bool = True
     decision_share: Annotated[float, Meta(ge=0, le=1)] = 1.0  # bids
