@@ -33,7 +33,7 @@ _FIRST, _LAST = date(2000, 1, 1), date(2100, 1, 1)
 
 def refused(parameter: str, message: str) -> InvalidRequest:
     """What is said of a wrong parameter."""
-    return InvalidRequest(message, path=parameter, rule="report")
+    return InvalidRequest(f"{parameter} {message}", path=parameter, rule="report")
 
 
 class Range(NamedTuple):
@@ -82,7 +82,7 @@ def read_range(since: str, until: str, zone: str, period: str, now_s: int) -> Ra
     if first >= end:
         raise refused("to", "is not after `from`: a range begins with `from` and ends before `to`")
     if end - first > MAX_DAYS * DAY_S:
-        raise refused("from", f"the range is longer than {MAX_DAYS} days")
+        raise refused("from", f"makes a range of more than {MAX_DAYS} days")
     return Range(first, end, zone, period, periods(first, end, found, period))
 
 
@@ -109,7 +109,7 @@ def read_moment(parameter: str, text: str, zone: ZoneInfo, now_s: int) -> int:
                 return _checked(parameter, int(wall.replace(tzinfo=offset).timestamp()))
             second = int(wall.replace(tzinfo=zone).timestamp())
             if datetime.fromtimestamp(second, zone).replace(tzinfo=None) != wall:
-                raise refused(parameter, f"the clocks of {zone.key} are put forward past this time")
+                raise refused(parameter, f"is a time that the clocks of {zone.key} skip")
             return _checked(parameter, second)
     except (ValueError, OverflowError):
         pass
@@ -127,7 +127,7 @@ def periods(first: int, end: int, zone: ZoneInfo, period: str) -> tuple[int, ...
         return (first,)
     size = {"minute": MINUTE_S, "hour": HOUR_S, "day": DAY_S}[period]
     if (end - first) / size > MAX_PERIODS:
-        raise refused("period", f"the range has more than {MAX_PERIODS} of this period: take a longer one")
+        raise refused("period", f"cuts the range into more than {MAX_PERIODS}: take a longer one")
     if period == "minute":
         return tuple(range(first, end, MINUTE_S))
     if period == "day":

@@ -15,9 +15,10 @@ from campaign_express.analytics.report_formats import MEDIA_TYPES, Cell, Head, R
 from campaign_express.analytics.report_kinds import PRICES, Column
 from campaign_express.analytics.report_query import ReportQuery, parse
 from campaign_express.analytics.report_range import read_range
+from campaign_express.bidding.model import Catalog
 from campaign_express.ports import Warehouse
 
-__all__ = ["DailyBudget", "Report", "ReportQuery", "answer", "parse", "run"]
+__all__ = ["DailyBudget", "Report", "ReportQuery", "answer", "budgets_of", "parse", "run"]
 
 
 class DailyBudget(NamedTuple):
@@ -26,6 +27,15 @@ class DailyBudget(NamedTuple):
     advertiser: str
     micros: int
     zone: str  # whose days the budget is for
+
+
+def budgets_of(catalog: Catalog) -> dict[str, DailyBudget]:
+    """Of the campaigns that have a daily one."""
+    return {
+        campaign.id: DailyBudget(campaign.advertiser, campaign.budget.daily, campaign.time_zone)
+        for campaign in catalog.campaigns
+        if campaign.budget.daily is not None
+    }
 
 
 Budgets = Callable[[], Mapping[str, DailyBudget]]  # by campaign; asked for only where a report wants them

@@ -45,6 +45,7 @@ MAY: dict[str, set[str]] = {
     "learning": {"openrtb", "bidding", "ports", "errors", "adapters", "learning", "config"},
     "bidder": {"openrtb", "bidding", "ports", "errors", "frames", "control", "events", "decision_log"},
     "decision_log": {"openrtb", "bidding", "ports", "events"},
+    "analytics": {"analytics", "ports", "errors", "events", "bidding", "adapters"},
     "bootstrap_notices": {
         *("openrtb", "bidding", "ports", "errors", "config", "adapters", "gateway", "packaged", "clock", "events"),
     },
@@ -65,6 +66,7 @@ FORBIDDEN = {
     "exchange": {"ray"},
     "bidder": {"ray", "redis", "nats", "asyncio"},
     "decision_log": {"ray", "redis", "nats", "asyncio", "socket", "threading", "subprocess", "time"},
+    "analytics": {"ray", "asyncio", "socket", "subprocess"},
     "bootstrap": {"ray"},
     "bootstrap_notices": {"ray"},
     "bootstrap_treasury": {"ray"},
