@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Sequence
 
+from campaign_express.adapters.catalog_store import CatalogStore
 from campaign_express.adapters.leader import LeaderLock
 from campaign_express.adapters.stream_ranges import Partition, RangeReader
+from campaign_express.analytics import reports
+from campaign_express.bidding.model import Catalog
 from campaign_express.bootstrap_warehouse import open_warehouse
+from campaign_express.clock import parse_clock
 from campaign_express.config import Settings
 from campaign_express.errors import ConfigError
 from campaign_express.events import CHANGE_SUBJECTS, CHANGES, DECISIONS, STREAM
+from campaign_express.packaged import read_catalog, read_exchanges
 from campaign_express.pipeline.loader import LOADERS
 from campaign_express.pipeline.service import EventPipeline, Store, Summer
 from campaign_express.pipeline.worker import PartitionWorker
+from campaign_express.ports import Warehouse
 from campaign_express.streams import SUBJECTS_OF, stream_terms
 
 RANGE_BYTES = 16_000_000
@@ -57,4 +64,20 @@ def build_pipeline(settings: Settings) -> EventPipeline:
         return PartitionWorker(reader, LOADERS[partition.stream], store, lock)
 
     workers = [worker(partition) for partition in partitions(settings)]
-    return EventPipeline(store, workers, Summer(store, LeaderLock(settings.redis_url, owner, work="pipeline:sums")))
+    summer = Summer(store, LeaderLock(settings.redis_url, owner, work="pipeline:sums"))
+    clock = parse_clock(settings.simulated_clock)
+
+    def answer(warehouse: Warehouse, parameters: Sequence[tuple[str, str]]) -> tuple[str, bytes]:
+        return reports.answer(warehouse, parameters, clock.now_ms(), lambda: reports.budgets_of(in_force(settings)))
+
+    return EventPipeline(store, workers, summer, answer)
+
+
+def in_force(settings: Settings) -> Catalog:
+    """The published catalogue, or that of the file where none is."""
+    catalogs = CatalogStore(settings.redis_url)
+    try:
+        published = catalogs.latest()
+    finally:
+        catalogs.close()
+    return published if published is not None else read_catalog(settings, read_exchanges(settings))

@@ -1,10 +1,7 @@
 """Sums by minute, hour and day, made anew from what is stored whenever it has changed: never added to.
 
-Of a bid it matters which kinds of its events came and what the exchange's price notice says, just as in the ledger
-(`bidding/settlement.py`): the first win, billing or impression makes it cost what was authorised, the price notice puts
-its clear price in that place unless it is above what was authorised or not believed. All events of a bid carry its
-time, so they are in one minute, and a minute can be summed by itself. What notices do not say (place, country, device)
-comes from the bid's decision, which is in the same minute.
+What a bid came to is `bids.py`'s. All events of a bid carry its time, and so does its decision, so they are in one
+minute, and a minute can be summed by itself.
 
 Decisions are kept for a shorter time than events. A minute older than `DETAILED_S` that gets a late conversion is
 summed by campaign, creative and exchange only; its other sums stay as they were.
@@ -16,6 +13,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
+from campaign_express.analytics.bids import COST, bids_of
 from campaign_express.ports import Warehouse
 
 log = logging.getLogger(__name__)
@@ -37,51 +35,18 @@ _COLUMNS = f"start, advertiser, campaign, dimension, value, part, {', '.join(MEA
 _CHOSEN = """time >= {first:DateTime('UTC')} AND time < {end:DateTime('UTC')}
         AND toStartOfMinute(time) IN {starts:Array(DateTime('UTC'))} AND test = 0"""
 
-# A row a bid that has events. Grouping the bid's decision with its events stands for a join, and needs no memory for
-# one. An event beyond the first of its kind is none (`FINAL`, and the sorting key of `events`).
-_BIDS = f"""
-    SELECT start, bid_key, max(advertiser) AS advertiser, max(campaign) AS campaign, max(creative) AS creative,
-        max(exchange) AS exchange, max(place) AS place, max(country) AS country, max(device) AS device,
-        max(won) AS won, max(lost) AS lost, max(shown) AS shown, max(clicked) AS clicked, sum(converted) AS converted,
-        max(settled) AS settled, max(authorised) AS authorised, max(says) AS priced,
-        argMinIf(said, seq, says = 1) AS clear, sum(worth) AS worth, max(person) AS person
-    FROM
-    (
-        SELECT toStartOfMinute(time) AS start, id AS bid_key, advertiser, campaign, creative, exchange, place, country,
-            toString(device) AS device, 0 AS told, 0 AS won, 0 AS lost, 0 AS shown, 0 AS clicked, 0 AS converted,
-            0 AS settled, toInt64(0) AS authorised, 0 AS says, toInt64(0) AS said, toUInt64(0) AS seq,
-            toInt64(0) AS worth, '' AS person
-        FROM decisions FINAL
-        WHERE {_CHOSEN} AND kind = 'bid'
-        UNION ALL
-        SELECT toStartOfMinute(time) AS start, bid_key, advertiser, campaign, creative, exchange, '' AS place,
-            '' AS country, '' AS device, 1 AS told, kind = 'win' AS won, kind = 'loss' AS lost,
-            kind = 'impression' AS shown, kind = 'click' AS clicked, kind = 'conversion' AS converted,
-            kind IN ('win', 'billing', 'impression') AS settled, toInt64(authorised_micros) AS authorised,
-            kind IN ('win', 'billing', 'impression') AND sets_price = 1
-                AND (clear_micros >= 0 OR quarantined != '') AS says,
-            if(quarantined != '' OR clear_micros > toInt64(authorised_micros), toInt64(authorised_micros), clear_micros)
-                AS said,
-            seq, if(kind = 'conversion', value_micros, toInt64(0)) AS worth,
-            if(kind = 'impression', user, '') AS person
-        FROM events FINAL
-        WHERE {_CHOSEN}
-    )
-    GROUP BY start, bid_key
-    HAVING max(told) = 1
-"""  # noqa: S608  # only names of our own
 _FROM_EVENTS = f"""
 INSERT INTO rollup_minute ({_COLUMNS})
 SELECT start, advertiser, campaign, part_of.1 AS dimension, part_of.2 AS value, 'events' AS part,
     toUInt64(0) AS bids, toUInt64(0) AS no_bids, toUInt64(0) AS price_micros,
     sum(won) AS wins, sum(lost) AS losses, sum(shown) AS impressions, sum(clicked) AS clicks,
-    sum(converted) AS conversions, toUInt64(sum(if(settled = 1, if(priced = 1, clear, authorised), 0))) AS spend_micros,
+    sum(converted) AS conversions, toUInt64(sum({COST})) AS spend_micros,
     sum(worth) AS value_micros, uniqCombinedStateIf(14)(person, person != '') AS users,
     {{built:UInt64}} AS built
 FROM
 (
     SELECT *, arrayJoin([('', ''), DIMENSIONS]) AS part_of
-    FROM ({_BIDS})
+    FROM ({bids_of(_CHOSEN)})
 )
 GROUP BY start, advertiser, campaign, dimension, value
 """  # noqa: S608

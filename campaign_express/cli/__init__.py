@@ -13,7 +13,19 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from campaign_express.cli import catalog, check, exchange, ledger, load, postback, profiles, replay, switches, up
+from campaign_express.cli import (
+    catalog,
+    check,
+    exchange,
+    ledger,
+    load,
+    postback,
+    profiles,
+    replay,
+    report,
+    switches,
+    up,
+)
 from campaign_express.errors import CampaignExpressError, CatalogError, ConfigError, ModelError
 
 
@@ -53,6 +65,7 @@ app.command()(switches.stop)
 app.command()(switches.resume)
 app.command()(switches.switches)
 app.command()(postback.postback)
+app.command()(report.report)
 app.command()(replay.replay)
 app.command()(load.load)
 app.command()(exchange.exchange)

@@ -93,7 +93,15 @@ class Summer:
 class EventPipeline:
     """`start` it in the event loop that is to run it; `stop` waits until nothing of it works any more."""
 
-    def __init__(self, store: Store, workers: Sequence[PartitionWorker], summer: Summer) -> None:
+    def __init__(
+        self,
+        store: Store,
+        workers: Sequence[PartitionWorker],
+        summer: Summer,
+        answer: Callable[[Warehouse, Sequence[tuple[str, str]]], tuple[str, bytes]],
+    ) -> None:
+        """`answer` makes the report of some parameters: (media type, body)."""
+        self._answer = answer
         self.store = store
         self.workers = workers
         self.summer = summer
@@ -112,6 +120,10 @@ class EventPipeline:
         if self._running:
             await asyncio.wait(self._running)
         await asyncio.to_thread(self.store.close)
+
+    async def report(self, parameters: Sequence[tuple[str, str]]) -> tuple[str, bytes]:
+        """(media type, body). Raises InvalidRequest, or Unavailable where the store is away or another replica's."""
+        return await asyncio.to_thread(lambda: self._answer(self.store(), parameters))
 
     def status(self) -> dict[str, Any]:
         """For an operator: what each partition does, and what there is to worry about."""

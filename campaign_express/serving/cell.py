@@ -236,6 +236,9 @@ class Cell:
             return answer
         raise Unavailable("no agent lives")
 
+    async def report(self, parameters: list[tuple[str, str]]) -> tuple[str, bytes]:
+        raise Unavailable("no event pipeline runs beside this cell")
+
     async def status(self) -> dict[str, Any]:
         """The cell as an operator wants to see it."""
         self._refresh()

@@ -19,10 +19,10 @@ from campaign_express import config
 from campaign_express.bootstrap_pipeline import build_pipeline
 from campaign_express.bootstrap_treasury import build_treasury
 from campaign_express.config import Settings
-from campaign_express.errors import ConfigError
+from campaign_express.errors import ConfigError, Unavailable
 from campaign_express.serving import logs
 from campaign_express.serving.cell import Cell
-from campaign_express.serving.operator import Guard, WithOthers, operator_app
+from campaign_express.serving.operator import Guard, Operated, WithOthers, WithReports, operator_app
 from campaign_express.serving.process import SideProcess
 
 
@@ -60,7 +60,10 @@ class BidGateway:
         asked = {
             name: functools.partial(_status, handle) for name, handle in self._beside.items() if handle is not None
         }
-        operated = WithOthers(self._cell, asked)
+        operated: Operated = WithOthers(self._cell, asked)
+        pipeline = self._beside["pipeline"]
+        if pipeline is not None:
+            operated = WithReports(operated, pipeline.report.remote)
         return operator_app(operated, self._cell.exchange_app, guard, settings.max_body_bytes)
 
     def reconfigure(self, user_config: dict[str, Any]) -> None:
@@ -129,6 +132,12 @@ class EventPipeline:
         except BaseException:
             await self._process.stop()
             raise
+
+    async def report(self, parameters: list[tuple[str, str]]) -> tuple[str, bytes]:
+        """As `/v1/reports`. Raises InvalidRequest and Unavailable."""
+        if self._process.service is None:
+            raise Unavailable("the event pipeline is not up yet")
+        return await self._process.service.report(parameters)
 
     async def status(self) -> dict[str, Any]:
         """Its part of `/v1/status`."""

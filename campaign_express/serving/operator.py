@@ -2,8 +2,9 @@
 
     POST /v1/explain, /v1/explain/{exchange}   a bid request -> per campaign why, or why not (JSON)
     GET  /v1/status                            the cell, its agents and its queue, the treasury and the pipeline
+    GET  /v1/reports?report=...                a report of events (JSON, CSV, Parquet): docs/reports.md
 
-Those two want `Authorization: Bearer <operator_token>`. With no token set they exist only while Serve is bound to
+These want `Authorization: Bearer <operator_token>`. With no token set they exist only while Serve is bound to
 loopback.
 """
 
@@ -22,12 +23,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route
 
-from campaign_express.errors import CampaignExpressError, InvalidRequest
+from campaign_express.errors import CampaignExpressError, InvalidRequest, Unavailable
 from campaign_express.openrtb.codec import error_body
 
 logger = logging.getLogger(__name__)
 
 OTHERS_S = 2.0
+REPORT_S = 120.0
 UNAUTHORISED = b'{"error":{"message":"an operator\'s bearer token is wanted"}}'
 
 
@@ -39,6 +41,13 @@ class Operated(Protocol):
         ...
 
     async def status(self) -> dict[str, Any]: ...
+
+    async def report(self, parameters: list[tuple[str, str]]) -> tuple[str, bytes]:
+        """(media type, body) for the parameters of a query, in their order.
+
+        Raises InvalidRequest with the parameter as its path, or Unavailable where no pipeline answers.
+        """
+        ...
 
 
 class WithOthers:
@@ -55,12 +64,47 @@ class WithOthers:
         status, *found = await asyncio.gather(self._cell.status(), *(self._ask(name) for name in self._others))
         return {**status, **dict(zip(self._others, found, strict=True))}
 
+    async def report(self, parameters: list[tuple[str, str]]) -> tuple[str, bytes]:
+        return await self._cell.report(parameters)
+
     async def _ask(self, name: str) -> dict[str, Any] | str:
         try:
             return await asyncio.wait_for(self._others[name](), OTHERS_S)
         except Exception as error:  # whatever Serve raises for a replica that is not there
             logger.info("%s does not answer: %s", name, type(error).__name__)
             return "away"
+
+
+class WithReports:
+    """A cell beside an event pipeline, which `ask` asks for reports."""
+
+    def __init__(
+        self,
+        cell: Operated,
+        ask: Callable[[list[tuple[str, str]]], Awaitable[tuple[str, bytes]]],
+        patience_s: float = REPORT_S,
+    ) -> None:
+        self._cell = cell
+        self._ask = ask
+        self._patience_s = patience_s
+
+    async def explain(self, body: bytes, exchange: str) -> bytes:
+        return await self._cell.explain(body, exchange)
+
+    async def status(self) -> dict[str, Any]:
+        return await self._cell.status()
+
+    async def report(self, parameters: list[tuple[str, str]]) -> tuple[str, bytes]:
+        try:
+            return await asyncio.wait_for(self._ask(parameters), self._patience_s)
+        except TimeoutError:
+            raise Unavailable(f"the report is not ready after {self._patience_s:g} s; ask for less") from None
+        except Exception as error:  # whatever Serve raises for a replica that is not there
+            told = getattr(error, "cause", error)  # Ray wraps what a replica has raised
+            if isinstance(told, CampaignExpressError):
+                raise told from None
+            logger.warning("the event pipeline does not answer: %s", type(error).__name__)
+            raise Unavailable("the event pipeline does not answer") from error
 
 
 class Guard:
@@ -117,10 +161,15 @@ def operator_app(cell: Operated, exchange_app: Any, guard: Guard, max_body_bytes
     async def status(request: Request) -> Response:
         return _json(msgspec.json.encode(await cell.status()))
 
+    async def reports(request: Request) -> Response:
+        media_type, body = await cell.report(request.query_params.multi_items())
+        return Response(body, media_type=media_type, headers={"Cache-Control": "no-store"})
+
     routes = [
         Route("/v1/explain", guarded(explain), methods=["POST"]),
         Route("/v1/explain/{exchange}", guarded(explain), methods=["POST"]),
         Route("/v1/status", guarded(status), methods=["GET"]),
+        Route("/v1/reports", guarded(reports), methods=["GET"]),
     ]
     return Starlette(routes=[*(routes if guard.exists else ()), Mount("/", app=exchange_app)])
 

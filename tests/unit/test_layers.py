@@ -46,7 +46,8 @@ MAY: dict[str, set[str]] = {
     "streams": {"adapters", "config", "events"},
     "bootstrap_warehouse": {"adapters", "config", "ports"},
     "bootstrap_pipeline": {
-        *("adapters", "bootstrap_warehouse", "config", "errors", "events", "pipeline", "streams"),
+        *("adapters", "analytics", "bidding", "bootstrap_warehouse", "clock", "config", "errors", "events"),
+        *("packaged", "pipeline", "ports", "streams"),
     },
     "exchange": {"openrtb", "bidding", "errors", "clock", "exchange", "loadgen"},
     "learning": {"openrtb", "bidding", "ports", "errors", "adapters", "learning", "config"},
