@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from campaign_express.analytics.report_kinds import KINDS, Kind
-from campaign_express.analytics.report_range import Range, read_moment, read_range, read_zone, refused
+from campaign_express.analytics.report_range import Range, read_day, read_moment, read_range, read_zone, refused
 
 FORMATS = ("json", "csv", "parquet")
 NAMES = ("report", "from", "to", "timezone", "period", "group_by", "order", "limit", "format")
@@ -115,8 +115,8 @@ def _range(kind: Kind, given: dict[str, str], period: str, now_s: int) -> Range:
         raise refused("to", f"is not for {given['report']}, which is about the day `from`")
     if read_moment("from", since, read_zone(zone), now_s) > now_s:
         raise refused("from", "has not come yet")
-    found = read_range(since, "tomorrow", zone, "day", now_s)
-    if found.first != found.starts[0]:
+    found = read_day(since, zone, now_s)
+    if found.first != read_moment("from", since, read_zone(zone), now_s):
         raise refused("from", f"is no whole day, which {given['report']} is about")
     return found
 

@@ -86,6 +86,14 @@ def read_range(since: str, until: str, zone: str, period: str, now_s: int) -> Ra
     return Range(first, end, zone, period, periods(first, end, found, period))
 
 
+def read_day(text: str, zone: str, now_s: int) -> Range:
+    """The day of this moment in `zone`; it may still be to come there."""
+    found = read_zone(zone)
+    day = datetime.fromtimestamp(read_moment("from", text, found, now_s), found).date()
+    start = day_start(day, found)
+    return Range(start, day_start(day + timedelta(days=1), found), zone, "day", (start,))
+
+
 def read_moment(parameter: str, text: str, zone: ZoneInfo, now_s: int) -> int:
     """Unix seconds. Of two moments that the clock shows alike (in autumn) it is the first."""
     today = datetime.fromtimestamp(now_s, zone).date()

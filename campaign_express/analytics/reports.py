@@ -14,7 +14,7 @@ from campaign_express.analytics import report_sql
 from campaign_express.analytics.report_formats import MEDIA_TYPES, Cell, Head, Report, encode
 from campaign_express.analytics.report_kinds import PRICES, Column
 from campaign_express.analytics.report_query import ReportQuery, parse
-from campaign_express.analytics.report_range import read_range
+from campaign_express.analytics.report_range import read_day
 from campaign_express.bidding.model import Catalog
 from campaign_express.ports import Warehouse
 
@@ -121,13 +121,13 @@ def _pacing(warehouse: Warehouse, query: ReportQuery, budgets: Mapping[str, Dail
     counted: list[dict[str, Any]] = []
     source = ""
     for zone, group in sorted(by_zone.items()):
-        days = read_range(query.since, "tomorrow", zone, "day", query.now_s)
-        start, end = (*days.starts, days.end)[:2]
+        days = read_day(query.since, zone, query.now_s)
+        start, end = days.first, days.end
         passed, whole = min(max(query.now_s - start, 0), end - start), end - start
         day = replace(
             query,
             report="spend",
-            range=days._replace(end=end, period="total", starts=(start,)),
+            range=days._replace(period="total"),
             group_by=("campaign",),
             filters=(),
             order=(("campaign", False),),

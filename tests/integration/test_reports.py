@@ -304,6 +304,15 @@ def test_pacing_is_by_the_day_of_each_budget(store: ChdbWarehouse) -> None:
     assert (row["spend"], row["even"]) == (world.sums(picked)["spend_micros"], 1_000_000), "a day of 25 hours, over"
 
 
+def test_pacing_of_a_day_that_has_not_begun_everywhere(store: ChdbWarehouse) -> None:
+    early = (world.START + 2 * 86_400 + 3600) * 1000  # one o'clock UTC, still the day before in New York
+    pairs = [("report", "pacing"), ("from", "2026-11-02")]
+    rows = rows_of(run(store, parse(pairs, early), lambda: BUDGETS), 3)
+    still = rows["sun", "sun-b", "2026-11-02"]
+    assert (still["even"], still["on_course_for"]) == (0, None)
+    assert rows["sun", "sun-a", "2026-11-02"]["even"] == 40_000_000 // 24
+
+
 def test_changes(store: ChdbWarehouse) -> None:
     made = report(store, "changes", since="2026-10-31", filters={"kind": ["switch"]})
     assert [row[0] for row in made.rows] == ["2026-10-31T03:00+00:00", "2026-10-31T01:00+00:00"]
