@@ -24,7 +24,7 @@ from benchmarks.processes import become_reaper
 from benchmarks.targets import TARGETS
 from campaign_express.frames import Ask
 
-PARTS = ("core", "memory", *(target.name for target in TARGETS))
+PARTS = ("core", "memory", "events", *(target.name for target in TARGETS))
 BODIES = 1000
 
 
@@ -49,14 +49,14 @@ def measure(bench: runs.Bench, parts: Sequence[str]) -> tuple[list[Figure], list
     """Figures, and what could not be measured and why: one broken part does not cost the others."""
     figures: list[Figure] = []
     problems: list[str] = []
-    for part, run in (("core", runs.core), ("memory", runs.memory)):
+    for part, run in (("core", runs.core), ("memory", runs.memory), ("events", runs.events)):
         if part in parts:
             try:
                 figures += run(bench)
             except (RuntimeError, OSError) as error:
                 bench.say(f"{part}: {error}")
                 problems.append(f"{part}: {error}")
-    trials = runs.Trials(bench, [part for part in parts if part not in ("core", "memory")])
+    trials = runs.Trials(bench, [part for part in parts if part not in ("core", "memory", "events")])
     trials.run()
     return figures + trials.figures(), problems + trials.problems
 

@@ -42,6 +42,13 @@ PROMISES = (
     ),
     Promise("p99_ms_at_1000rps_stateful", Bound.AT_MOST, 8, "ms", "the same, open-loop arrivals"),
     Promise("redis_round_trips_per_batch", Bound.AT_MOST, 1, "", "the same, under full load"),
+    Promise(
+        "cell_events_on_over_off", Bound.AT_LEAST, 0.95, "×", "the cell with state, telling of its decisions or not"
+    ),
+    Promise("events_per_second_ingested", Bound.AT_LEAST, 50_000, "1/s", "decisions from JetStream into chDB, durable"),
+    Promise("money_events_per_second_ingested", Bound.AT_LEAST, 5_000, "1/s", "money events alone, one a message"),
+    Promise("day_report_s", Bound.AT_MOST, 1, "s", "a day by campaign, over 10 million events in chDB"),
+    Promise("bytes_per_event", Bound.AT_MOST, 64, "bytes", "all tables and sums on disk, an event"),
     Promise("rss_mb_per_agent", Bound.AT_MOST, 250, "MB", "resident memory of an agent with 10,000 campaigns"),
 )
 BY_NAME = {promise.name: promise for promise in PROMISES}
@@ -52,6 +59,7 @@ CELL_RATIOS = {
     "cell_over_serve_default": ("cell", "serve_default"),
     "cell_over_serve_haproxy": ("cell", "serve_haproxy"),
     "cell_over_echo_stateful": ("cell_stateful", "echo"),
+    "cell_events_on_over_off": ("cell_events_on", "cell_events_off"),
 }
 
 

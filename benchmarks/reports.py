@@ -113,23 +113,34 @@ def fill(warehouse: Warehouse, events: int, midnight_s: int, say: Callable[[str]
 
 def ask(warehouse: Warehouse, midnight_s: int, times: int) -> list[Timed]:
     """Every report of ASKED about that day (of a zone: the same date)."""
+    found = []
+    for name in ASKED:
+        taken, body = _asked(warehouse, midnight_s, name, times)
+        told = msgspec.json.decode(body)
+        found.append(Timed(name, statistics.median(taken), max(taken), len(told["rows"]), told["source"]))
+    return found
+
+
+def times_of(warehouse: Warehouse, midnight_s: int, name: str, times: int) -> list[float]:
+    """Seconds of each of several askings for one report of ASKED."""
+    return _asked(warehouse, midnight_s, name, times)[0]
+
+
+def _asked(warehouse: Warehouse, midnight_s: int, name: str, times: int) -> tuple[list[float], bytes]:
     date = time.strftime("%Y-%m-%d", time.gmtime(midnight_s))
     after = time.strftime("%Y-%m-%d", time.gmtime(midnight_s + DAY_S))
     budgets = {
         f"campaign-{number}": DailyBudget(f"advertiser-{number % ADVERTISERS}", 10**9, "UTC")
         for number in range(CAMPAIGNS)
     }
-    found = []
-    for name, parameters in ASKED.items():
-        range_of = [("from", date)] if parameters[0][1] == "pacing" else [("from", date), ("to", after)]
-        taken, body = [], b""
-        for _ in range(times):
-            began = time.perf_counter()
-            _, body = answer(warehouse, [*parameters, *range_of], time.time_ns() // 1_000_000, lambda: budgets)
-            taken.append(time.perf_counter() - began)
-        told = msgspec.json.decode(body)
-        found.append(Timed(name, statistics.median(taken), max(taken), len(told["rows"]), told["source"]))
-    return found
+    parameters = ASKED[name]
+    range_of = [("from", date)] if parameters[0][1] == "pacing" else [("from", date), ("to", after)]
+    taken, body = [], b""
+    for _ in range(times):
+        began = time.perf_counter()
+        _, body = answer(warehouse, [*parameters, *range_of], time.time_ns() // 1_000_000, lambda: budgets)
+        taken.append(time.perf_counter() - began)
+    return taken, body
 
 
 def measure(events: int, times: int, say: Callable[[str], None]) -> tuple[int, list[Timed]]:

@@ -214,6 +214,21 @@ def memory(bench: Bench) -> list[Figure]:
     ]
 
 
+def events(bench: Bench) -> list[Figure]:
+    """From JetStream into tables, bytes on disk, and a report, in a process that holds nothing else."""
+    bench.say("events: from JetStream into chDB, and a day of ten million of them")
+    plan = bench.plan
+    quick = ["--runs", "1", "--events", "60000", "--money", "6000", "--day", "400000"]
+    sizes = ["--runs", str(plan.rounds)] if plan.rounds > 1 else quick
+    command = [sys.executable, "-m", "benchmarks.events", str(bench.folder / "events"), *sizes]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise RuntimeError(f"benchmarks.events failed:\n{done.stderr[-3000:]}")
+    units = {"day_report_s": "s", "bytes_per_event": "bytes", "sums_s_per_million_events": "s"}
+    found: dict[str, list[float]] = json.loads(done.stdout)
+    return [Figure(name, units.get(name, "1/s"), tuple(values)) for name, values in found.items()]
+
+
 def _memory_mb(pid: int) -> dict[str, float]:
     text = Path(f"/proc/{pid}/smaps_rollup").read_text()
     return {name: int(kb) / 1024 for name, kb in re.findall(r"^(\w+):\s+(\d+) kB", text, re.MULTILINE)}

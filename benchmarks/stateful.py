@@ -6,6 +6,7 @@ half of the requests tell no user; on those the campaigns bid uncounted.
 
 from __future__ import annotations
 
+import os
 import random
 import time
 from collections.abc import Iterable
@@ -58,6 +59,14 @@ def prepare(settings: dict[str, Any], folder: Path) -> dict[str, Any]:
     stateful = {**settings, "catalog_file": str(catalog), "redis_url": url}
     load(stateful, (folder / "bodies.jsonl").read_bytes().splitlines())
     return stateful
+
+
+def events(folder: Path, on: bool) -> dict[str, Any]:
+    """Start a NATS; settings of a cell that tells it of every decision, or of none. It runs until this process ends."""
+    own = config.load({"data_dir": str(folder / "state"), "embedded_nats_port": 0})
+    ready = embedded.ensure(own, only=("nats_url", "notice_keys"))
+    os.environ["CAMPAIGN_EXPRESS_NOTICE_KEYS"] = str(ready.notice_keys)
+    return {"nats_url": ready.nats_url, "decision_events": on}
 
 
 def load(settings: dict[str, Any], bodies: Iterable[bytes]) -> None:

@@ -38,6 +38,18 @@ TARGETS = (
     Target("in_process", "uvicorn + core in its process", "in_process --port {port} --settings {settings}", {}),
     Target("cell", "cell, 2 agents", _CELL + " --agents 2", _QUIET_RAY),
     Target("cell_stateful", "cell, 2 agents, budgets, caps and profiles", _CELL + " --agents 2 --state", _QUIET_RAY),
+    Target(
+        "cell_events_off",
+        "cell with state and a NATS, silent",
+        _CELL + " --agents 2 --state --events off",
+        _QUIET_RAY,
+    ),
+    Target(
+        "cell_events_on",
+        "cell with state, telling NATS of its decisions",
+        _CELL + " --agents 2 --state --events on",
+        _QUIET_RAY,
+    ),
     Target("cell_20_agents", "cell, 20 agents", _CELL + " --agents 20", _QUIET_RAY),
     Target(
         "serve_default",

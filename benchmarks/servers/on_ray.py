@@ -62,7 +62,8 @@ def cell(settings: dict[str, Any], port: int, metrics_port: int, agents: int, fo
         "agents_per_cell": agents,
         "data_dir": folder,
     }
-    return build(config.load({**settings, **own}))
+    # Nobody applies or stores what is told: that is another machine's work, and would be measured with the cell's.
+    return build(config.load({**settings, **own}), treasury=False)
 
 
 def main() -> None:
@@ -74,12 +75,15 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, required=True, help="for all that this writes; a short path")
     parser.add_argument("--metrics-port", type=int, default=0, help="of the cell")
     parser.add_argument("--state", action="store_true", help="with money and memory, in a Valkey of its own")
+    parser.add_argument("--events", choices=("on", "off"), help="with a NATS of its own, telling of decisions or not")
     parser.add_argument("--agents", type=int, default=2)
     parser.add_argument("--replicas", type=int, default=1)
     options = parser.parse_args()
     settings = json.loads(options.settings.read_text())
     if options.state:
         settings = stateful.prepare(settings, options.folder)
+    if options.events:
+        settings = {**settings, **stateful.events(options.folder, options.events == "on")}
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     ray.init(
         address="local",
