@@ -106,7 +106,8 @@ def fill(warehouse: Warehouse, events: int, midnight_s: int, say: Callable[[str]
     say(f"{count:,} events made in {time.perf_counter() - began:.1f} s")
     began = time.perf_counter()
     for hour in range(midnight_s, midnight_s + DAY_S, HOUR_S):
-        rollups.build(warehouse, range(hour, hour + HOUR_S, 60), time.time_ns() // 1_000_000)
+        rollups.build(warehouse, range(hour, hour + HOUR_S, 60), time.time_ns() // 1_000_000, days=False)
+    rollups.catch_up(warehouse, everything=True)
     say(f"sums built in {time.perf_counter() - began:.1f} s")
     return int(count)
 

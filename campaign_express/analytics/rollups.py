@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 MARGIN_MS = 10_000  # a sum counts as made so long before it was: marks may be written after what they mark
 QUIET_MS, OLDEST_MS = 3_000, 30_000  # a minute is summed once it is quiet for so long, or has waited for so long
 AT_ONCE = 60  # minutes
+DAYS_EVERY_MS = 60_000
 DETAILED_S = 28 * 86_400
 SUMMED_S = 38 * 86_400  # older minutes are summed no more: `rollup_minute` forgets them
 
@@ -96,24 +97,37 @@ def pending(warehouse: Warehouse, everything: bool = False) -> tuple[int, list[i
 
     A minute that still gets events waits until it is quiet, but not for ever. `everything`: also those.
     """
-    rows = warehouse.query(
-        f"SELECT {NOW_MS} AS now, toUnixTimestamp(start) AS minute, max(if(kind = 'dirty', at, 0)) AS dirty, "  # noqa: S608
-        "max(if(kind = 'built', at, 0)) AS built FROM rollup_marks FINAL GROUP BY start HAVING dirty > built "
-        "ORDER BY start"
-    ).rows
-    if not rows:
-        return 0, []
-    now = int(rows[0][0])
+    now, marks = _marked(warehouse, "dirty", "built")
     ready = [
-        int(minute)
-        for _, minute, dirty, built in rows
-        if everything or now - dirty >= QUIET_MS or now - max(built, int(minute) * 1000) >= OLDEST_MS
+        start
+        for start, dirty, built in marks
+        if everything or now - dirty >= QUIET_MS or now - max(built, start * 1000) >= OLDEST_MS
     ]
     return now, [minute for minute in ready if minute >= now // 1000 - SUMMED_S][:AT_ONCE]
 
 
-def build(warehouse: Warehouse, minutes: Sequence[int], now_ms: int) -> None:
-    """Sum these minutes, then their hours, then their days. Doing it again, or twice at once, changes nothing."""
+def pending_days(warehouse: Warehouse, everything: bool = False) -> tuple[int, list[int]]:
+    """Likewise of days, whose hours have changed: a day is long, so its sums are made every DAYS_EVERY_MS at most."""
+    now, marks = _marked(warehouse, "day", "day-built")
+    return now, [start for start, _, built in marks if everything or now - built >= DAYS_EVERY_MS]
+
+
+def _marked(warehouse: Warehouse, dirty: str, built: str) -> tuple[int, list[tuple[int, int, int]]]:
+    """(the store's time, [(start in Unix seconds, when it got something, when it was summed)]) of what waits."""
+    rows = warehouse.query(
+        f"SELECT {NOW_MS} AS now, toUnixTimestamp(start) AS second, max(if(kind = {{dirty:String}}, at, 0)) AS told, "  # noqa: S608
+        "max(if(kind = {built:String}, at, 0)) AS summed FROM rollup_marks FINAL GROUP BY start HAVING told > summed "
+        "ORDER BY start",
+        {"dirty": dirty, "built": built},
+    ).rows
+    return int(rows[0][0]) if rows else 0, [(int(start), int(told), int(summed)) for _, start, told, summed in rows]
+
+
+def build(warehouse: Warehouse, minutes: Sequence[int], now_ms: int, days: bool = True) -> None:
+    """Sum these minutes, then their hours, then their days; without `days` these are left for `catch_up`.
+
+    Done again, or twice at once, it changes nothing.
+    """
     detailed = [minute for minute in minutes if minute >= now_ms // 1000 - DETAILED_S]
     late = [minute for minute in minutes if minute < now_ms // 1000 - DETAILED_S]
     for chosen, dimensions in ((detailed, DIMENSIONS), (late, DIMENSIONS[:2])):
@@ -123,19 +137,36 @@ def build(warehouse: Warehouse, minutes: Sequence[int], now_ms: int) -> None:
     if detailed:
         _run(warehouse, _FROM_DECISIONS, detailed, 60, now_ms)
     _run(warehouse, _HOURS, sorted({minute // 3600 * 3600 for minute in minutes}), 3600, now_ms)
-    _run(warehouse, _DAYS, sorted({minute // 86_400 * 86_400 for minute in minutes}), 86_400, now_ms)
-    warehouse.run(
-        "INSERT INTO rollup_marks SELECT arrayJoin({starts:Array(DateTime('UTC'))}), 'built', {at:UInt64}",
-        {"starts": list(minutes), "at": now_ms - MARGIN_MS},
-    )
+    of_days = sorted({minute // 86_400 * 86_400 for minute in minutes})
+    _mark(warehouse, of_days, "day", now_ms)
+    if days:
+        build_days(warehouse, of_days, now_ms)
+    _mark(warehouse, minutes, "built", now_ms - MARGIN_MS)
+
+
+def build_days(warehouse: Warehouse, days: Sequence[int], now_ms: int) -> None:
+    """Sum these days from their hours."""
+    _run(warehouse, _DAYS, days, 86_400, now_ms)
+    _mark(warehouse, days, "day-built", now_ms)
 
 
 def catch_up(warehouse: Warehouse, everything: bool = False) -> int:
-    """Sum what is to be summed just now; returns how many minutes that were."""
+    """Sum what is to be summed just now; returns how many minutes that were. AT_ONCE: there may be more."""
     now_ms, minutes = pending(warehouse, everything)
     if minutes:
-        build(warehouse, minutes, now_ms)
+        build(warehouse, minutes, now_ms, days=False)
+    if len(minutes) < AT_ONCE:
+        now_ms, days = pending_days(warehouse, everything)
+        if days:
+            build_days(warehouse, days, now_ms)
     return len(minutes)
+
+
+def _mark(warehouse: Warehouse, starts: Sequence[int], kind: str, at: int) -> None:
+    warehouse.run(
+        "INSERT INTO rollup_marks SELECT arrayJoin({starts:Array(DateTime('UTC'))}), {kind:String}, {at:UInt64}",
+        {"starts": list(starts), "kind": kind, "at": at},
+    )
 
 
 def _run(warehouse: Warehouse, sql: str, starts: Sequence[int], period_s: int, now_ms: int) -> None:

@@ -1,5 +1,6 @@
 -- What is stored of every event. Sorted and partitioned by the event's own time (that of its bid), never by when it came:
--- duplicates are replaced only within a partition, and among rows that are equal in the whole sorting key.
+-- duplicates are replaced only within a partition, and among rows that are equal in the whole sorting key. The minute
+-- comes first in it, since sums are made by the minute; within one, rows of a campaign stand together and compress well.
 
 CREATE TABLE IF NOT EXISTS events ${on_cluster}
 (
@@ -29,7 +30,7 @@ CREATE TABLE IF NOT EXISTS events ${on_cluster}
 )
 ENGINE = ${replacing:rank}
 PARTITION BY toYYYYMMDD(time)
-ORDER BY (advertiser, campaign, time, bid_key, kind, detail)
+ORDER BY (toStartOfMinute(time), advertiser, campaign, time, bid_key, kind, detail)
 TTL toDateTime(time) + INTERVAL 400 DAY
 SETTINGS non_replicated_deduplication_window = 1000, fsync_after_insert = 1, fsync_part_directory = 1;
 
@@ -66,7 +67,7 @@ CREATE TABLE IF NOT EXISTS decisions ${on_cluster}
 )
 ENGINE = ${replacing}
 PARTITION BY toYYYYMMDD(time)
-ORDER BY (campaign, time, id)
+ORDER BY (toStartOfMinute(time), campaign, time, id)
 TTL toDateTime(time) + INTERVAL 30 DAY
 SETTINGS non_replicated_deduplication_window = 1000, fsync_after_insert = 1, fsync_part_directory = 1;
 

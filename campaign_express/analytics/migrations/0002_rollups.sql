@@ -42,7 +42,8 @@ ENGINE = ${replacing:built}
 PARTITION BY toYear(start)
 ORDER BY (campaign, dimension, value, advertiser, part, start);
 
--- Minutes that have got events ('dirty') and that were summed ('built'), in milliseconds of the server's clock.
+-- Minutes that have got events ('dirty') and that were summed ('built'), days whose hours were summed ('day') and that
+-- were summed after it ('day-built'), in milliseconds of the server's clock.
 CREATE TABLE IF NOT EXISTS rollup_marks ${on_cluster}
 (
     start DateTime('UTC'),
