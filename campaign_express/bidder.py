@@ -216,7 +216,7 @@ class Bidder:
         for at, exchange, request in decoded:
             try:
                 context = self._context(request, exchange, wall_ms)
-                reason = self._refuse(context)
+                reason = self.refuse(context)
             except Exception:
                 answers[at] = self._failed("reading a request", asks[at])
                 continue
@@ -247,7 +247,7 @@ class Bidder:
         """Why each campaign would or would not bid on a JSON request; raises InvalidRequest."""
         pipeline = self.pipeline
         context = self._context(decode_request(body), self._exchange(exchange), wall_ms)
-        ready = self._refuse(context)
+        ready = self.refuse(context)
         explanation = explain(pipeline, context, ready, self._person_to_explain(context, wall_ms))
         explanation["catalog_version"] = pipeline.version
         explanation["model"] = self.scorer.version
@@ -337,7 +337,7 @@ class Bidder:
             request = adapt(request)
         return build_context(request, exchange, self.enricher, self.privacy, wall_ms)
 
-    def _refuse(self, context: Context) -> NoBidReason | None:
+    def refuse(self, context: Context) -> NoBidReason | None:
         """What makes a whole request not worth deciding: invalid traffic, sellers that may not sell this."""
         if context.crawler:
             return NoBidReason.CRAWLER

@@ -123,20 +123,23 @@ def _marked(warehouse: Warehouse, dirty: str, built: str) -> tuple[int, list[tup
     return int(rows[0][0]) if rows else 0, [(int(start), int(told), int(summed)) for _, start, told, summed in rows]
 
 
-def build(warehouse: Warehouse, minutes: Sequence[int], now_ms: int, days: bool = True) -> None:
+def build(
+    warehouse: Warehouse, minutes: Sequence[int], now_ms: int, days: bool = True, by_minute: str = "rollup_minute"
+) -> None:
     """Sum these minutes, then their hours, then their days; without `days` these are left for `catch_up`.
 
-    Done again, or twice at once, it changes nothing.
+    Done again, or twice at once, it changes nothing. `by_minute`: a table like `rollup_minute`, for minutes that this
+    one would forget at once.
     """
     detailed = [minute for minute in minutes if minute >= now_ms // 1000 - DETAILED_S]
     late = [minute for minute in minutes if minute < now_ms // 1000 - DETAILED_S]
     for chosen, dimensions in ((detailed, DIMENSIONS), (late, DIMENSIONS[:2])):
         if chosen:
             pairs = ", ".join(f"('{name}', {name})" for name in dimensions)
-            _run(warehouse, _FROM_EVENTS.replace("DIMENSIONS", pairs), chosen, 60, now_ms)
+            _run(warehouse, _into(_FROM_EVENTS, by_minute).replace("DIMENSIONS", pairs), chosen, 60, now_ms)
     if detailed:
-        _run(warehouse, _FROM_DECISIONS, detailed, 60, now_ms)
-    _run(warehouse, _HOURS, sorted({minute // 3600 * 3600 for minute in minutes}), 3600, now_ms)
+        _run(warehouse, _into(_FROM_DECISIONS, by_minute), detailed, 60, now_ms)
+    _run(warehouse, _into(_HOURS, by_minute), sorted({minute // 3600 * 3600 for minute in minutes}), 3600, now_ms)
     of_days = sorted({minute // 86_400 * 86_400 for minute in minutes})
     _mark(warehouse, of_days, "day", now_ms)
     if days:
@@ -167,6 +170,10 @@ def _mark(warehouse: Warehouse, starts: Sequence[int], kind: str, at: int) -> No
         "INSERT INTO rollup_marks SELECT arrayJoin({starts:Array(DateTime('UTC'))}), {kind:String}, {at:UInt64}",
         {"starts": list(starts), "kind": kind, "at": at},
     )
+
+
+def _into(sql: str, by_minute: str) -> str:
+    return sql.replace("rollup_minute", by_minute)
 
 
 def _run(warehouse: Warehouse, sql: str, starts: Sequence[int], period_s: int, now_ms: int) -> None:

@@ -44,7 +44,8 @@ MAX_SIGNAL = 4  # characters of a US privacy string or a flag; a longer one is s
 
 _Signal = TypeVar("_Signal", str | None, int | str | bool | None)
 
-_minor = re.compile(r"(?<=[0-9])([._])[0-9][0-9._]*")  # of a version, what follows its first number
+_minor = re.compile(r"(?<=[0-9])[._][0-9][0-9._]*")  # of a version, what follows its first number
+_number = re.compile(r"[0-9]+")
 _telling = re.compile(r"(?=[A-Za-z_-]*[0-9])[0-9A-Za-z_-]{16,}")  # ids that some apps put there
 
 
@@ -189,8 +190,12 @@ def _geo(geo: Geo | None) -> Geo | None:
 
 
 def coarse_agent(agent: str) -> str:
-    """A user agent with its versions cut to their first number and without long ids."""
-    return _telling.sub("", _minor.sub(r"\g<1>0", agent[:MAX_AGENT]))
+    """A user agent with all numbers of its versions but the first made 0, and without long ids.
+
+    As many numbers as there were: by them parsers tell a browser on a phone from one on a desktop. Browsers that reduce
+    their user agents do the same.
+    """
+    return _telling.sub("", _minor.sub(lambda version: _number.sub("0", version[0]), agent[:MAX_AGENT]))
 
 
 def _structured_agent(sua: UserAgent) -> UserAgent:

@@ -14,13 +14,18 @@ import typer
 from typer.core import TyperGroup
 
 from campaign_express.cli import (
+    audit,
+    backtest,
     catalog,
     check,
+    events,
     exchange,
     ledger,
     load,
     postback,
+    privacy,
     profiles,
+    reconcile,
     replay,
     report,
     switches,
@@ -61,6 +66,11 @@ app.command("check-config")(check.check_config)
 app.add_typer(catalog.app, name="catalog")
 app.add_typer(profiles.app, name="profiles")
 app.add_typer(ledger.app, name="ledger")
+app.command()(audit.audit)
+app.command()(reconcile.reconcile)
+app.command()(backtest.backtest)
+app.add_typer(events.app, name="events")
+app.add_typer(privacy.app, name="privacy")
 app.command()(switches.stop)
 app.command()(switches.resume)
 app.command()(switches.switches)

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import date
 from pathlib import Path
 from types import TracebackType
-from typing import Annotated, Self
+from typing import TYPE_CHECKING, Annotated, Self
 
 import typer
 from rich.console import Console
@@ -17,6 +20,10 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from campaign_express import serve_file
 from campaign_express.config import Settings
+from campaign_express.errors import Unavailable
+
+if TYPE_CHECKING:
+    from campaign_express.ports import Warehouse
 
 stderr = Console(stderr=True)
 stdout = Console(width=None if sys.stdout.isatty() else 160)  # a table in a pipe is not squeezed into 80 columns
@@ -42,6 +49,41 @@ def config_path(given: Path | None) -> Path | None:
 
 def settings_from(given: Path | None) -> Settings:
     return serve_file.settings(config_path(given))
+
+
+def day_of(written: str, option: str) -> date:
+    """A day as YYYY-MM-DD."""
+    try:
+        return date.fromisoformat(written)
+    except ValueError:
+        raise typer.BadParameter(f"{written!r} is no day like 2026-11-25", param_hint=option) from None
+
+
+def days_between(first: str, last: str) -> tuple[date, date]:
+    """`--from` and `--to`, both days included."""
+    begin, end = day_of(first, "--from"), day_of(last, "--to")
+    if end < begin:
+        raise typer.BadParameter("is before --from", param_hint="--to")
+    return begin, end
+
+
+@contextmanager
+def open_tables(settings: Settings) -> Iterator[Warehouse]:
+    """The tables of events. Embedded ones belong to one process: Unavailable where that is a bidder that runs."""
+    from campaign_express.analytics.migrate import migrate
+    from campaign_express.bootstrap_warehouse import open_warehouse
+
+    try:
+        warehouse = open_warehouse(settings)
+    except Unavailable as error:
+        if settings.clickhouse_url:
+            raise
+        raise Unavailable(f"{error}. Stop the bidder first; with a `clickhouse_url` this works beside it") from error
+    try:
+        migrate(warehouse)
+        yield warehouse
+    finally:
+        warehouse.close()
 
 
 class PatientProgress:

@@ -43,7 +43,7 @@ def show(advertisers: Chosen = None, config: ConfigOption = None) -> None:
     """Show budgets, what was spent of them, and what is reserved for bids and lent to agents, USD."""
     settings = settings_from(config)
     now_ms = parse_clock(settings.simulated_clock).now_ms()
-    with _ledger(settings) as ledger:
+    with open_ledger(settings) as ledger:
         names = _chosen(ledger, advertisers)
         campaigns, accounts = ledger.spent_of_all(now_ms)
         fences = ledger.fences(names)
@@ -65,7 +65,7 @@ def audit(advertisers: Chosen = None, config: ConfigOption = None) -> None:
     Exit code 1 where they are not. Reads the whole event log.
     """
     settings = settings_from(config)
-    with _ledger(settings, "nats_url") as ledger, _log(settings) as log:
+    with open_ledger(settings, "nats_url") as ledger, open_log(settings) as log:
         names = _chosen(ledger, advertisers)
         wrong: dict[str, list[str]] = {name: [""] for name in names}
         for attempt in range(AUDIT_ATTEMPTS):
@@ -112,7 +112,7 @@ def rebuild(
 
     settings = settings_from(config)
     now_ms = parse_clock(settings.simulated_clock).now_ms()
-    with _ledger(settings, "nats_url") as ledger, _log(settings) as log:
+    with open_ledger(settings, "nats_url") as ledger, open_log(settings) as log:
         if not incomplete and not log.whole():
             raise CampaignExpressError(
                 "the event log has lost its beginning: what was spent before it would be forgotten (--incomplete-log)"
@@ -129,7 +129,7 @@ def rebuild(
 
 
 @contextmanager
-def _ledger(settings: Settings, *more: str) -> Iterator[Ledger]:
+def open_ledger(settings: Settings, *more: str) -> Iterator[Ledger]:
     """The ledger by the catalogue in force. Embedded servers that are not up are started, and end with the command."""
     from campaign_express.adapters.ledger import LATEST_S, Ledger
     from campaign_express.bidding.budget import Accounts, settle_s
@@ -156,7 +156,7 @@ def _ledger(settings: Settings, *more: str) -> Iterator[Ledger]:
 
 
 @contextmanager
-def _log(settings: Settings) -> Iterator[EventLog]:
+def open_log(settings: Settings) -> Iterator[EventLog]:
     from campaign_express.adapters.event_log import EventLog
 
     yield EventLog(embedded.ensure(settings, only=("nats_url",)).nats_url)

@@ -49,6 +49,9 @@ class Loader(Protocol):
 class MoneyLoader:
     """MONEY: a notice a message."""
 
+    def __init__(self, table: str = "events") -> None:
+        self._table = table
+
     def load(self, warehouse: Warehouse, messages: Sequence[Message], token: str) -> Loaded:
         events: list[tuple[int, MoneyEvent]] = []
         unreadable: list[Unreadable] = []
@@ -56,14 +59,16 @@ class MoneyLoader:
             event = _read(message, decode_event, rows.money_problem, unreadable)
             if event is not None:
                 events.append((message.seq, event))
-        kept = _first_conversions(warehouse, events)
+        kept = _first_conversions(warehouse, events, self._table)
         if kept:
-            warehouse.insert("events", rows.money_columns(kept), token)
+            warehouse.insert(self._table, rows.money_columns(kept), token)
         minutes = frozenset(event.bid_ms // MINUTE_MS for _, event in kept)
         return Loaded(len(events), unreadable, minutes, len(events) - len(kept))
 
 
-def _first_conversions(warehouse: Warehouse, events: list[tuple[int, MoneyEvent]]) -> list[tuple[int, MoneyEvent]]:
+def _first_conversions(
+    warehouse: Warehouse, events: list[tuple[int, MoneyEvent]], table: str
+) -> list[tuple[int, MoneyEvent]]:
     """Without conversions that are stored already, from earlier in the stream.
 
     A conversion is known by its order, and the second postback of an order may be due to another click, so it is
@@ -76,7 +81,7 @@ def _first_conversions(warehouse: Warehouse, events: list[tuple[int, MoneyEvent]
     if not firsts:
         return events
     found = warehouse.query(
-        "SELECT detail, min(seq) FROM events WHERE kind = 'conversion' AND detail IN {ids:Array(String)} "
+        f"SELECT detail, min(seq) FROM {table} WHERE kind = 'conversion' AND detail IN {{ids:Array(String)}} "  # noqa: S608
         "GROUP BY detail",
         {"ids": sorted(firsts)},
     )
@@ -88,6 +93,9 @@ def _first_conversions(warehouse: Warehouse, events: list[tuple[int, MoneyEvent]
 class DecisionLoader:
     """DECISIONS: many decisions, and logged requests, a message."""
 
+    def __init__(self, decisions: str = "decisions", requests: str = "requests") -> None:
+        self._decisions, self._requests = decisions, requests
+
     def load(self, warehouse: Warehouse, messages: Sequence[Message], token: str) -> Loaded:
         decisions: list[DecisionEvent] = []
         requests: list[RequestEvent] = []
@@ -98,9 +106,9 @@ class DecisionLoader:
                 decisions += frame.decisions
                 requests += frame.requests
         if decisions:
-            warehouse.insert("decisions", rows.decision_columns(decisions), token)
+            warehouse.insert(self._decisions, rows.decision_columns(decisions), token)
         if requests:
-            warehouse.insert("requests", rows.request_columns(requests), token)
+            warehouse.insert(self._requests, rows.request_columns(requests), token)
         minutes = frozenset({decision.time_ms // MINUTE_MS for decision in decisions})
         return Loaded(len(decisions) + len(requests), unreadable, minutes)
 

@@ -52,6 +52,7 @@ MAY: dict[str, set[str]] = {
     "exchange": {"openrtb", "bidding", "errors", "clock", "exchange", "loadgen"},
     "learning": {"openrtb", "bidding", "ports", "errors", "adapters", "learning", "config"},
     "bidder": {"openrtb", "bidding", "ports", "errors", "frames", "control", "events", "decision_log"},
+    "backtest": {"openrtb", "bidding", "ports", "errors", "events", "bidder"},
     "decision_log": {"openrtb", "bidding", "ports", "events"},
     "bootstrap_notices": {
         *("openrtb", "bidding", "ports", "errors", "config", "adapters", "gateway", "packaged", "clock", "events"),

@@ -154,9 +154,9 @@ def test_what_was_not_given_is_not_written() -> None:
     [
         (
             "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5_1 like Mac OS X) AppleWebKit/605.1.15 Version/17.5 Safari/604.1",
-            "Mozilla/5.0 (iPhone; CPU iPhone OS 17_0 like Mac OS X) AppleWebKit/605.0 Version/17.0 Safari/604.0",
+            "Mozilla/5.0 (iPhone; CPU iPhone OS 17_0_0 like Mac OS X) AppleWebKit/605.0.0 Version/17.0 Safari/604.0",
         ),
-        ("Chrome/124.0.6367.82 Mobile", "Chrome/124.0 Mobile"),
+        ("Chrome/124.0.6367.82 Mobile", "Chrome/124.0.0.0 Mobile"),
         ("x" * 300, "x" * 256),
     ],
 )
