@@ -37,6 +37,8 @@ LOOPBACK = "127.0.0.1"
 START_S = 30.0  # from spawn to the first answer; reading back a large append-only file takes its time
 LOG_KEPT_BYTES = 4_194_304  # a longer server log is set aside at the next start
 NOTICE_KEY_FILE = "notice.key"
+NATS_FILE = "nats.conf"
+SYNC = "1s"  # JetStream's own is two minutes
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,8 @@ class Server:
     url: str  # with {port}
     command: Callable[[Path, int], list[str]]  # (directory, port) -> argv
     answers: Callable[[int], bool]  # (port): True when it serves
+    # Writes what no option says into the directory, and returns the options that name it.
+    configure: Callable[[Path, Settings], list[str]] = lambda directory, settings: []
 
 
 def _valkey_command(directory: Path, port: int) -> list[str]:
@@ -70,6 +74,13 @@ def _valkey_binary() -> str:
 
 def _nats_command(directory: Path, port: int) -> list[str]:
     return [_nats_binary(), "-a", LOOPBACK, "-p", str(port), "-js", "-sd", str(directory)]
+
+
+def _nats_configure(directory: Path, settings: Settings) -> list[str]:
+    """For how long a message may be acknowledged and not be on the disk: docs/decisions/0008."""
+    file = directory / NATS_FILE
+    file.write_text(f"jetstream {{ sync_interval: {'always' if settings.nats_sync_always else SYNC} }}\n")
+    return ["-c", str(file)]
 
 
 def _nats_binary() -> str:
@@ -106,7 +117,7 @@ def nats_answers(port: int) -> bool:
 
 
 REDIS = Server("redis", "embedded_redis_port", "redis://127.0.0.1:{port}/0", _valkey_command, valkey_answers)
-NATS = Server("nats", "embedded_nats_port", "nats://127.0.0.1:{port}", _nats_command, nats_answers)
+NATS = Server("nats", "embedded_nats_port", "nats://127.0.0.1:{port}", _nats_command, nats_answers, _nats_configure)
 SERVERS = {"redis_url": REDIS, "nats_url": NATS}
 
 _held: dict[Path, int] = {}  # directory -> descriptor of its holders.lock, until `release` or the end of this process
@@ -121,7 +132,7 @@ def ensure(settings: Settings, only: Sequence[str] = ("redis_url", "nats_url", "
     filled: dict[str, Any] = {}
     for field, server in SERVERS.items():
         if field in only and not getattr(settings, field):
-            port = _start_or_join(server, _directory(settings, server), getattr(settings, server.setting))
+            port = _start_or_join(server, _directory(settings, server), settings)
             filled[field] = server.url.format(port=port)
     if "notice_keys" in only and not settings.notice_keys:
         filled["notice_keys"] = Secret(_notice_key(_data_dir(settings)))
@@ -192,7 +203,7 @@ def _mutex(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _start_or_join(server: Server, directory: Path, port: int) -> int:
+def _start_or_join(server: Server, directory: Path, settings: Settings) -> int:
     """The port of the server for this directory, which this process holds from here on."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     with _mutex(directory / "start.lock"):
@@ -202,7 +213,7 @@ def _start_or_join(server: Server, directory: Path, port: int) -> int:
             try:
                 if supervise.try_lock(lock, fcntl.LOCK_EX):  # nobody supervises
                     _sweep(directory)
-                    _spawn(server, directory, port or _free_port(), lock)
+                    _spawn(server, directory, settings, lock)
             finally:
                 os.close(lock)
             return _wait_ready(server, directory)
@@ -225,7 +236,8 @@ def _hold(directory: Path) -> None:
     _held[directory] = descriptor
 
 
-def _spawn(server: Server, directory: Path, port: int, lock: int) -> None:
+def _spawn(server: Server, directory: Path, settings: Settings, lock: int) -> None:
+    port = getattr(settings, server.setting) or _free_port()
     if port_taken(LOOPBACK, port):
         raise PortTaken(
             "A port is taken:",
@@ -241,6 +253,7 @@ def _spawn(server: Server, directory: Path, port: int, lock: int) -> None:
         [
             *(sys.executable, "-m", "campaign_express.supervise", str(directory), str(port), str(lock), "--"),
             *server.command(directory, port),
+            *server.configure(directory, settings),
         ],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

@@ -18,6 +18,7 @@ from campaign_express.cli import (
     backtest,
     catalog,
     check,
+    db,
     events,
     exchange,
     ledger,
@@ -71,6 +72,7 @@ app.command()(reconcile.reconcile)
 app.command()(backtest.backtest)
 app.add_typer(events.app, name="events")
 app.add_typer(privacy.app, name="privacy")
+app.add_typer(db.app, name="db")
 app.command()(switches.stop)
 app.command()(switches.resume)
 app.command()(switches.switches)

@@ -12,6 +12,7 @@ import typer
 from rich.table import Table
 
 from campaign_express import embedded
+from campaign_express.cli import dead
 from campaign_express.cli.common import (
     ConfigOption,
     PatientProgress,
@@ -27,7 +28,10 @@ from campaign_express.errors import CampaignExpressError
 if TYPE_CHECKING:
     from campaign_express.pipeline.replay import Rebuilt, Source
 
-app = typer.Typer(help="Events in tables: export days of them, build them anew.", no_args_is_help=True)
+app = typer.Typer(
+    help="Events in tables: export days of them, build them anew; what could not be read.", no_args_is_help=True
+)
+app.add_typer(dead.app, name="dead")
 
 First = Annotated[str, typer.Option("--from", metavar="DAY", help="First day (UTC), as 2026-11-25.")]
 Last = Annotated[str, typer.Option("--to", metavar="DAY", help="Last day, included.")]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import socket
@@ -10,6 +11,7 @@ import stat
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -32,7 +34,7 @@ sys.stdin.read()
 """
 
 
-def settings_for(data_dir: Path, **changes: int | str) -> Settings:
+def settings_for(data_dir: Path, **changes: int | str | bool) -> Settings:
     return Settings(data_dir=str(data_dir), **{"embedded_redis_port": 0, "embedded_nats_port": 0, **changes})
 
 
@@ -116,6 +118,28 @@ def test_a_second_start_finds_its_data(data_dir: Path) -> None:
         assert client.get("kept") == b"yes"
     assert asyncio.run(messages_after_one_more(again.nats_url)) == 2
     assert again.notice_keys == settings.notice_keys
+
+
+@pytest.mark.parametrize(("always", "kept"), [(False, (False, 1_000_000_000)), (True, (True, 120_000_000_000))])
+def test_messages_are_synced_as_the_settings_say(data_dir: Path, always: bool, kept: tuple[bool, int]) -> None:
+    settings = settings_for(data_dir, nats_sync_always=always)
+    embedded.ensure(settings)
+    state = embedded._state(data_dir / "nats")
+    assert state is not None
+    assert embedded._command_of(state["pid"]) == state["command"]  # what `_sweep` knows it by
+    assert state["command"][-2:] == embedded.NATS.configure(data_dir / "nats", settings)
+    assert embedded.release(settings)
+    monitor = embedded._free_port()  # the same server once more, with a door to ask it how it understood that
+    server = subprocess.Popen([*state["command"], "-m", str(monitor)], stderr=subprocess.DEVNULL)
+    try:
+        assert eventually(lambda: embedded.nats_answers(state["port"]))
+        with urllib.request.urlopen(f"http://127.0.0.1:{monitor}/varz", timeout=5) as answer:
+            found = json.load(answer)["jetstream"]["config"]
+        assert (found.get("sync_always", False), found["sync_interval"]) == kept
+        assert found["store_dir"].startswith(str(data_dir / "nats"))
+    finally:
+        server.kill()
+        server.wait()
 
 
 def test_given_urls_are_used_and_nothing_starts(data_dir: Path) -> None:

@@ -44,6 +44,7 @@ MAY: dict[str, set[str]] = {
     "analytics": {"bidding", "ports", "errors", "events", "analytics"},
     "pipeline": {"analytics", "ports", "errors", "events", "families", "adapters", "treasury", "pipeline"},
     "streams": {"adapters", "config", "events"},
+    "sizing": {"config", "events"},
     "bootstrap_warehouse": {"adapters", "config", "ports"},
     "bootstrap_pipeline": {
         *("adapters", "analytics", "bidding", "bootstrap_warehouse", "clock", "config", "errors", "events"),

@@ -1,0 +1,45 @@
+"""What JetStream counts of a message is what `sizing` says."""
+
+from __future__ import annotations
+
+import asyncio
+
+from nats_server import NatsProcess
+
+from campaign_express.adapters.nats import Publisher, StreamTerms, connect
+from campaign_express.events import DECISION_SUBJECTS, DECISIONS, STREAM, SUBJECTS, encode_event, subject
+from campaign_express.sizing import ID, STORED, money_bytes, money_event
+
+
+def test_a_stored_message(nats_process: NatsProcess) -> None:
+    """Also of a stream that is compressed on the disk: it is the plain size that its limit is for."""
+
+    async def scenario() -> None:
+        event = money_event()
+        for name, subjects, to, payload, compressed in (
+            (STREAM, SUBJECTS, subject(event), encode_event(event), False),
+            (DECISIONS, DECISION_SUBJECTS, "decisions.0", b"x" * 100_000, True),
+        ):
+            acked = asyncio.Event()
+
+            async def lost() -> None: ...
+
+            publisher = Publisher(
+                nats_process.url,
+                "test",
+                StreamTerms(compressed=compressed),
+                (name, subjects),
+                lambda token, ack, acked=acked: acked.set(),
+                lost,
+            )
+            await publisher.connect()
+            await publisher.send("1", to, payload, "i" * ID)
+            await asyncio.wait_for(acked.wait(), 5)
+            await publisher.disconnect()
+            client = await connect(nats_process.url, "test")
+            state = (await client.jetstream().stream_info(name)).state
+            await client.close()
+            assert state.bytes == STORED + len(to) + len(payload)
+        assert money_bytes() == len(subject(event)) + len(encode_event(event))
+
+    asyncio.run(scenario())
