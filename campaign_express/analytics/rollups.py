@@ -141,16 +141,17 @@ def build(
         _run(warehouse, _into(_FROM_DECISIONS, by_minute), detailed, 60, now_ms)
     _run(warehouse, _into(_HOURS, by_minute), sorted({minute // 3600 * 3600 for minute in minutes}), 3600, now_ms)
     of_days = sorted({minute // 86_400 * 86_400 for minute in minutes})
-    _mark(warehouse, of_days, "day", now_ms)
     if days:
         build_days(warehouse, of_days, now_ms)
+    else:
+        _mark(warehouse, of_days, "day", now_ms)
     _mark(warehouse, minutes, "built", now_ms - MARGIN_MS)
 
 
 def build_days(warehouse: Warehouse, days: Sequence[int], now_ms: int) -> None:
     """Sum these days from their hours."""
     _run(warehouse, _DAYS, days, 86_400, now_ms)
-    _mark(warehouse, days, "day-built", now_ms)
+    _mark(warehouse, days, "day-built", now_ms - 1)  # hours that are summed in the same millisecond come after it
 
 
 def catch_up(warehouse: Warehouse, everything: bool = False) -> int:
