@@ -180,6 +180,7 @@ class Dying(MoneyLoader):
     """Stores what it is given, then fails as if the process had died right there, a few times."""
 
     def __init__(self, deaths: int) -> None:
+        super().__init__()
         self.deaths = deaths
 
     def load(self, warehouse: Warehouse, messages: Sequence[Message], token: str) -> Loaded:
