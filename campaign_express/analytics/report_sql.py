@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from campaign_express.analytics.bids import COST, bids_of
-from campaign_express.analytics.report_kinds import APART, OF_DECISIONS, PRICES, TIMES
+from campaign_express.analytics.report_kinds import APART, OF_DECISIONS, OF_EVENTS, PRICES, TIMES
 from campaign_express.analytics.report_query import ReportQuery
 from campaign_express.analytics.report_range import DAY_S, HOUR_S, MINUTE_S, refused
 from campaign_express.analytics.rollups import SUMMED_S
@@ -197,7 +197,7 @@ def _reach(query: ReportQuery, keys: tuple[str, ...]) -> Inner:
 def _landscape(query: ReportQuery, keys: tuple[str, ...]) -> Inner:
     """Bids by price, each decision with what became of it."""
     _kept(query, DECISIONS_S, "decisions")
-    dimensions = tuple(key for key in keys if key not in ("period", "price_from"))
+    chosen = _RANGE + _where(query, OF_EVENTS)
     shown = [
         _PERIOD.format("start")
         if key == "period"
@@ -209,7 +209,7 @@ def _landscape(query: ReportQuery, keys: tuple[str, ...]) -> Inner:
     sql = (
         f"SELECT {', '.join(shown)}{', ' if keys else ''}toUInt64(weight) AS bids, won * weight AS wins, "  # noqa: S608
         f"if(won = 1, ({COST}) * weight, 0) AS spend_micros "
-        f"FROM ({_bids(query, dimensions, 'known = 1', True)}) WHERE 1{_where(query, OF_DECISIONS)}"
+        f"FROM ({bids_of(chosen, 'known = 1')}) WHERE 1{_where(query, OF_DECISIONS)}"
     )
     return Inner(sql, {name: f"sum({name})" for name in ("bids", "wins", "spend_micros")}, RAW)
 
@@ -305,10 +305,12 @@ def _decided(query: ReportQuery) -> bool:
     return bool(counted) or _of_decisions(query)
 
 
-def _bids(query: ReportQuery, dimensions: tuple[str, ...], kept: str = "told = 1", needed: bool = False) -> str:
-    chosen = _RANGE + _where(query, [name for name in query.kind.dimensions if name not in OF_DECISIONS])
-    wanted = needed or _of_decisions(query) or not set(dimensions).isdisjoint(OF_DECISIONS)
-    return bids_of(chosen, kept, "1" if wanted else "0")
+def _bids(query: ReportQuery, dimensions: tuple[str, ...]) -> str:
+    """Bids with events. Decisions are looked up for these alone, where anything of them is wanted."""
+    chosen = _RANGE + _where(query, OF_EVENTS)
+    wanted = _of_decisions(query) or not set(dimensions).isdisjoint(OF_DECISIONS)
+    known = f"id IN (SELECT bid_key FROM events WHERE {chosen})"  # noqa: S608
+    return bids_of(chosen, "told = 1", known if wanted else "0")
 
 
 def _keys(keys: tuple[str, ...], time: str, raw: bool = False, made: dict[str, str] | None = None) -> str:
@@ -324,7 +326,7 @@ def _keys(keys: tuple[str, ...], time: str, raw: bool = False, made: dict[str, s
     return "".join(f"{one}, " for one in shown)
 
 
-def _where(query: ReportQuery, names: tuple[str, ...] | list[str], raw: bool = False, value: str = "") -> str:
+def _where(query: ReportQuery, names: tuple[str, ...], raw: bool = False, value: str = "") -> str:
     """Conditions for those filters of the query that are among `names`; `value` is the one that a rollup sums by."""
     text = ""
     for index, (name, _) in enumerate(query.filters):
