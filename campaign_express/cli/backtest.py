@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -34,8 +34,12 @@ REASONS = 15  # changes of reasons that are shown
 
 def backtest(
     catalog: Annotated[Path, typer.Option(exists=True, dir_okay=False, help="Campaign file to decide with.")],
-    first: Annotated[str, typer.Option("--from", metavar="DAY", help="First day (UTC), as 2026-11-25.")],
-    last: Annotated[str, typer.Option("--to", metavar="DAY", help="Last day, included.")],
+    first: Annotated[
+        str, typer.Option("--from", metavar="DAY", help="First day (UTC), as 2026-11-25.", show_default="all logged")
+    ] = "",
+    last: Annotated[
+        str, typer.Option("--to", metavar="DAY", help="Last day, included.", show_default="the last logged")
+    ] = "",
     model: Annotated[
         Path | None,
         typer.Option(exists=True, dir_okay=False, help="Model to score with.", show_default="the settings'"),
@@ -49,19 +53,20 @@ def backtest(
     """
     from campaign_express import bootstrap
     from campaign_express.analytics import logged
+    from campaign_express.analytics.audit import days_of
     from campaign_express.backtest import Backtest
     from campaign_express.bidding.catalog import load_catalog
 
     if form not in ("table", "json"):
         raise typer.BadParameter("is neither table nor json", param_hint="--format")
-    begin, end = days_between(first, last)
-    days = [begin + timedelta(days=number) for number in range((end - begin).days + 1)]
+    begin, end = days_between(first or str(date.min), last or str(date.max))
     settings = embedded.with_notice_key(settings_from(config))
     if model is not None:
         settings = msgspec.structs.replace(settings, model_file=str(model))
     exchanges = bootstrap.read_exchanges(settings)
     test = Backtest(bootstrap.build_bidder(settings, load_catalog(catalog, exchanges)))
     with open_tables(settings) as warehouse:
+        days = [day for day in days_of(warehouse, "requests") if begin <= day <= end]
         total = logged.count(warehouse, days)
         with PatientProgress("deciding", total) as progress:
             for done in test.run(_rows(logged.rows(warehouse, days))):

@@ -111,9 +111,7 @@ class Replay:
                 "SELECT engine_full FROM system.tables WHERE database = currentDatabase() AND name = {table:String}",
                 {"table": table},
             ).rows
-            # Of one server only, though the table that its parts go to may have replicas: those fetch them.
-            own = re.sub(r"^Replicated(\w+)\('[^']*', '[^']*'(?:, )?", r"\1(", str(engine))
-            self._warehouse.run(f"CREATE TABLE {STAGED[table]} AS {table} ENGINE = {own}")
+            self._warehouse.run(f"CREATE TABLE {STAGED[table]} AS {table} ENGINE = {own_engine(str(engine))}")
         if "events" in tables:
             # An order's first conversion may be of a day that is not replaced. They go with the table.
             outside = "NOT (time >= {first:DateTime('UTC')} AND time < {end:DateTime('UTC')})"
@@ -161,6 +159,11 @@ class Replay:
 
     def _span(self) -> dict[str, int]:
         return {"first": midnight(self.days[0]), "end": midnight(self.days[-1]) + DAY_S}
+
+
+def own_engine(engine: str) -> str:
+    """Of one server only, though the table that its parts go to may have replicas: those fetch them."""
+    return re.sub(r"^Replicated(\w+)\('[^']*', '[^']*'(?:, )?", r"\1(", engine)
 
 
 class ArchiveSource:

@@ -133,6 +133,22 @@ def test_the_same_again_is_exactly_the_same(bodies: list[bytes], frames: list[by
     assert everything.report.same > 0.98 * len(rows)
 
 
+def test_consent_is_that_of_then_though_its_string_is_not_kept(bodies: list[bytes]) -> None:
+    """A GPP string of the US, not opted out, which the logged request lacks."""
+    regs = {"gdpr": 0, "gpp": "DBABLA~BVQqAAAACg", "gpp_sid": [7]}
+    consenting = [
+        msgspec.json.encode({**json.loads(body), "regs": regs, "user": {"id": f"u{number}"}})
+        for number, body in enumerate(bodies[:100])
+        if whole(body) and "user" not in json.loads(body)
+    ]
+    rows = [row for row in logged(events_of(frames_of(consenting))) if row.user]  # but for those with another signal
+    assert all(row.segments for row in rows)
+    assert all("DBABLA" not in row.body for row in rows)
+    backtest = Backtest(build_bidder(SETTINGS))
+    list(backtest.run(rows))
+    assert backtest.report.same == backtest.report.requests == len(rows) > 20
+
+
 def test_what_a_budget_decided_is_left_out(bodies: list[bytes], frames: list[bytes]) -> None:
     """The same requests, of which no campaign had money: none is compared, all would be bid on."""
     with_bid = [body for body, row in zip(bodies, logged(events_of(frames)), strict=True) if row.bids]
@@ -197,6 +213,8 @@ def test_a_changed_catalogue(data: Path, frames: list[bytes]) -> None:
     assert sum(count for before, _, count in found["reasons"] if before == "bid") == (
         found["before"]["requests_with_bid"] - found["after"]["requests_with_bid"]
     )
+    everything = CliRunner().invoke(app, ["backtest", "--catalog", "new.yaml", "--format", "json"])
+    assert json.loads(everything.stdout) == found
     same = run("--catalog", str(packaged("examples/catalog.yaml")))
     assert "4,000 requests (400 logged), 9" in same.stdout
     assert "Budgets, caps, paces and switches are not replayed" in same.stderr

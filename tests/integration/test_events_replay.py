@@ -91,6 +91,13 @@ def test_from_jetstream_into_a_store_that_lost_everything_and_once_more(
     assert now(data) == before
 
 
+def test_each_day_alone(world: World, data: Path, before: dict[str, list[Any]]) -> None:
+    """An order was reported on both days: the second report counts on neither."""
+    for day in map(str, world.days):
+        run("replay", "--from", day, "--to", day)
+    assert now(data) == before
+
+
 def test_what_is_not_true_is_gone_afterwards_and_other_days_stay(
     world: World, data: Path, before: dict[str, list[Any]]
 ) -> None:
@@ -98,7 +105,7 @@ def test_what_is_not_true_is_gone_afterwards_and_other_days_stay(
     store = tables(data)
     for day in world.days:
         store.run(
-            "INSERT INTO events SELECT * REPLACE ('bogus' AS campaign) FROM events FINAL "
+            "INSERT INTO events SELECT * REPLACE ('bogus' AS campaign, 'none' AS bid_key) FROM events FINAL "
             f"WHERE toDate(time) = '{day}' AND kind = 'win' LIMIT 1"
         )
     minutes = [int(row[0]) for row in store.query("SELECT DISTINCT toUnixTimestamp(start) FROM rollup_marks").rows]
@@ -276,6 +283,21 @@ def test_days_so_old_that_minutes_are_forgotten_are_summed_into_an_empty_store(d
     store.close()
     assert sums["acme", "spring"]["spend_micros"] == 100 * 100
     assert "too long ago to be summed anew" in run("replay", "--from", str(old), "--to", str(old), "--source", "old")
+
+
+@pytest.mark.parametrize(
+    ("engine", "own"),
+    [
+        ("ReplacingMergeTree(rank) ORDER BY time", "ReplacingMergeTree(rank) ORDER BY time"),
+        (
+            "ReplicatedReplacingMergeTree('/clickhouse/tables/{shard}/db/events', '{replica}', rank) ORDER BY time",
+            "ReplacingMergeTree(rank) ORDER BY time",
+        ),
+        ("ReplicatedReplacingMergeTree('/c', '{replica}') ORDER BY time", "ReplacingMergeTree() ORDER BY time"),
+    ],
+)
+def test_what_is_read_goes_into_a_table_of_this_server(engine: str, own: str) -> None:
+    assert replay.own_engine(engine) == own
 
 
 def test_the_world_has_two_days(world: World, data: Path) -> None:

@@ -11,10 +11,12 @@ from typing import Any
 import msgspec
 import pytest
 from nats_server import NatsProcess
-from redis import Redis
+from redis import Redis, RedisCluster
 from told_world import STREAM, fill, tables, totals
 from typer.testing import CliRunner
+from valkey_server import ValkeyCluster
 
+from campaign_express.adapters.erasure import PersonalKeys
 from campaign_express.adapters.nats import StreamTerms, connect, ensure_stream
 from campaign_express.adapters.pseudonym_keys import PseudonymKeeper, PseudonymKeys
 from campaign_express.adapters.stream_log import StreamLog
@@ -265,3 +267,31 @@ def test_a_stranger_and_what_is_no_id(place: Place) -> None:
     found = place.now()
     assert (found["events"], found["rollup_day"]) == (before["events"], before["rollup_day"])
     assert "is neither KIND:VALUE nor a token" in run("privacy", "erase", "ann", code=2)
+
+
+def test_a_person_in_a_cluster(valkey_cluster: ValkeyCluster) -> None:
+    """Keys lie on all masters; an alias of an alias is found, and its own key too."""
+    tokens = sorted(tokens_of([f"ifa:{n}" for n in range(4)]))
+    first, second, third, stranger = tokens
+    with RedisCluster.from_url(valkey_cluster.nodes[0].url) as client:
+        client.hset(f"u:{{{first}}}", "f", "1")
+        client.hset(f"u:{{{second}}}", "@", first)
+        client.hset(f"u:{{{third}}}", "@", second)
+        client.hset(f"u:{{{stranger}}}", "f", "1")
+        for token in tokens:
+            client.set(f"p:{{{token}}}", b"x")
+    keys = PersonalKeys(valkey_cluster.url)
+    try:
+        held = keys.find(first)
+        assert held.tokens == {first, second, third}
+        assert {kind: len(found) for kind, found in held.keys.items()} == {
+            "profiles": 3,
+            "counts and aliases": 3,
+            "clicks and views": 0,
+        }
+        assert keys.find(third).tokens == held.tokens
+        keys.delete([key for found in held.keys.values() for key in found])
+        assert keys.find(first, others=held.tokens).size == 0
+        assert keys.find(stranger).size == 2
+    finally:
+        keys.close()

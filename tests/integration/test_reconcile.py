@@ -117,6 +117,19 @@ def test_every_kind_of_fault_is_found_to_the_micro(data: Path) -> None:
     }
 
 
+def test_two_bids_on_one_impression_may_both_be_billed(data: Path) -> None:
+    """Each once: of three lines one is too many."""
+    first, second = (event(n, "win", 700, 500 + n, START_MS) for n in (401, 402))
+    rows = [first, (*second[:6], *first[6:8], *second[8:])]  # its auction and impression, a bid of its own
+    store = tables(data)
+    store.insert("events", dict(zip(COLUMNS, map(list, zip(*rows, strict=True)), strict=True)), "two")
+    store.close()
+    right = [line(n, 1_000 + n) for n in range(100)] + [line(303, 3_000)]
+    shown = cells(run(invoice(data, [*right, *[line(401, 700)] * 3]), code=1))
+    assert (shown["billed and matched"][0], shown["billed more than once"][0]) == ("103", "1")
+    assert shown["ours, not billed"][0] == "0"
+
+
 def test_lines_that_cannot_be_read_and_options_that_are_wrong(data: Path) -> None:
     rows: list[tuple[object, ...]] = [line(n, 1_000 + n) for n in range(100)]
     rows[5] = ("a5", "1", "a lot", "USD", "")

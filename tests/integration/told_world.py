@@ -183,7 +183,12 @@ class World:
             self.money.append(_conversion(click, f"order-{click.auction}", 5_000_000))
             self._count(day, click.advertiser, click.campaign, conversions=1, value_micros=5_000_000)
         first = chosen[0]
-        again = next(one for one in clicks if one.advertiser == first.advertiser and one is not first)
+        # On the other day: whoever builds that day alone must know of the first one.
+        again = next(
+            one
+            for one in clicks
+            if one.advertiser == first.advertiser and one.bid_ms // 86_400_000 != first.bid_ms // 86_400_000
+        )
         self.money.append(_conversion(again, f"order-{first.auction}", 9_000_000))
         at = self._moment(self.days[0])
         for advertiser in ("acme", "o.ther"):
