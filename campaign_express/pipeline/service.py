@@ -77,7 +77,7 @@ class Summer:
             began = time.monotonic()
             try:
                 if await asyncio.to_thread(self._lock.hold):
-                    done = await asyncio.to_thread(rollups.catch_up, self._store())
+                    done = await asyncio.to_thread(lambda: rollups.catch_up(self._store()))
                     self.minutes += done
                     self.waiting = done
                     self.health.succeeded(self.name, time.monotonic() - began)

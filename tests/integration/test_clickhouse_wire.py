@@ -1,7 +1,7 @@
 """`ClickHouseWarehouse` over the native protocol of a real server: what is stored comes back, whatever breaks between.
 
 The server is Debian's 18.16: it binds no parameters (the driver escapes them), has no deduplication tokens, and what it
-does not know of today's SQL is reworded in clickhouse_server.py. chDB stands for today's SQL in test_pipeline.py.
+does not know of today's SQL is reworded in clickhouse_server.py. chDB stands for today's SQL in the other tests.
 """
 
 from __future__ import annotations
