@@ -16,7 +16,7 @@ from typing import Any
 # Stage -> functions, as module:name or module:Class.name, where the caller looks them up.
 STAGES: dict[str, tuple[str, ...]] = {
     "decode": ("campaign_express.bidder:decode_request",),
-    "facts and consent": ("campaign_express.bidder:build_context", "campaign_express.bidder:Bidder._refuse"),
+    "facts and consent": ("campaign_express.bidder:build_context", "campaign_express.bidder:Bidder.refuse"),
     "match": (
         "campaign_express.bidding.eligibility:Matcher.requests",
         "campaign_express.bidding.eligibility:Matcher.slot",

@@ -65,7 +65,7 @@ def filled(directory: Path) -> None:
         LOADERS[DECISIONS].load(warehouse, [Message(1, "d", encode_frame(DecisionFrame(1, "f", [decision])))], "d"),
         LOADERS[STREAM].load(warehouse, [Message(1, "m", encode_event(win))], "m"),
     ]
-    mark_dirty(warehouse, {minute for one in loaded for minute in one.minutes}, "t")
+    mark_dirty(warehouse, {minute for one in loaded for minute in one.minutes})
     warehouse.close()
 
 
