@@ -57,6 +57,7 @@ from campaign_express.serving import builder  # noqa: E402
 
 RESULTS = Path(__file__).resolve().parent / "results"
 DRAIN_S = 180.0
+BROKER_AWAY_S = 1.0  # the outage itself: cells must spool meanwhile
 KINDS = ("win", "loss", "billing", "impression", "click", "conversion")
 
 
@@ -188,7 +189,7 @@ class Chaos:
             self._servers.nats.stop()
         else:
             self._servers.nats.kill()
-        time.sleep(1.0)
+        time.sleep(BROKER_AWAY_S)
         self._servers.nats.start()
         self.restarts += 1
         self._say("the broker was restarted")
