@@ -11,7 +11,7 @@ from campaign_express.adapters.leader import LeaderLock
 from campaign_express.adapters.stream_ranges import Partition, RangeReader
 from campaign_express.analytics import reports
 from campaign_express.bidding.model import Catalog
-from campaign_express.bootstrap_warehouse import open_warehouse
+from campaign_express.bootstrap_warehouse import kept, own_warehouse
 from campaign_express.clock import parse_clock
 from campaign_express.config import Settings
 from campaign_express.errors import ConfigError
@@ -46,7 +46,7 @@ def build_pipeline(settings: Settings) -> EventPipeline:
         raise ConfigError("Settings that cannot be used:", ["redis_url, nats_url: the event pipeline needs both"])
     owner = f"{os.uname().nodename}-{os.getpid()}-{secrets.token_hex(4)}"
     terms = stream_terms(settings)
-    store = Store(lambda: open_warehouse(settings))
+    store = Store(lambda: own_warehouse(settings), kept(settings))
 
     def worker(partition: Partition) -> PartitionWorker:
         most = settings.pipeline_range

@@ -20,6 +20,7 @@ from campaign_express.errors import ConfigError
 PREFIX = "CAMPAIGN_EXPRESS_"
 Port = Annotated[int, Meta(ge=0, le=65_535)]  # 0 = any free port (tests)
 Positive = Annotated[int, Meta(ge=1)]
+Days = Annotated[int, Meta(ge=0, le=3650)]
 
 
 class Secret(str):
@@ -118,6 +119,12 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     clickhouse_url: str = ""  # empty: chDB below data_dir
     clickhouse_cluster: str = ""  # whose replicas hold the tables; empty: one server
     clickhouse_quorum: Annotated[int, Meta(ge=0, le=9)] = 0  # replicas that must have rows before they count as stored
+    # How long tables keep rows, days: 3 or more, 0 for ever.
+    events_keep_days: Days = 400
+    decisions_keep_days: Days = 30
+    requests_keep_days: Days = 14
+    minute_sums_keep_days: Days = 40
+    hour_sums_keep_days: Days = 400
     pipeline_linger_ms: Positive = 1000  # how long the first event of a batch waits for more
     pipeline_range: Positive = 20_000  # messages of one batch; frames of decisions count as 100
     # Treasury, see docs/treasury.md.
@@ -191,9 +198,30 @@ def load(args: Mapping[str, Any] | None = None, environ: Mapping[str, str] | Non
             good[name] = msgspec.convert(value, fields[name].type, strict=strict, dec_hook=_dec_hook)
         except msgspec.ValidationError as error:
             problems.append(f"{origin[name]}: {error}")
+    problems += [f"{origin[name]}: {_UNREADABLE}" for name in _SPLIT if not _is_read(str(good.get(name, "")))]
     if problems:
         raise ConfigError("Settings that cannot be used:", problems)
     return Settings(**good)
+
+
+_SPLIT = ("redis_url", "nats_url")  # by libraries, as the standard says; `clickhouse_url` is read by hand
+_UNREADABLE = (
+    "cannot be read as a url: in user and password write [ as %5B, ] as %5D, / as %2F, # as %23, ? as %3F, a comma as "
+    "%2C"
+)
+
+
+def _is_read(urls: str) -> bool:
+    """Whether each of comma-separated urls has its user and password where a reader looks for them, and a port."""
+    for url in urls.split(","):
+        try:
+            parts = urlsplit(url.strip())
+            parts.port  # noqa: B018  # raises for what is no number
+        except ValueError:
+            return False
+        if "@" in url and "@" not in parts.netloc:
+            return False
+    return True
 
 
 def refuse_secrets(args: dict[str, Any]) -> None:
@@ -206,5 +234,8 @@ def refuse_secrets(args: dict[str, Any]) -> None:
 
 
 def has_password(urls: str) -> bool:
-    """Whether one of comma-separated urls carries a password (or a token in a user's place)."""
-    return any("@" in urlsplit(url.strip()).netloc for url in urls.split(","))
+    """Whether one of comma-separated urls may carry a password (or a token in a user's place).
+
+    By an @ anywhere: where a password has a slash or a bracket in it, nothing else of the url can be relied on.
+    """
+    return "@" in urls

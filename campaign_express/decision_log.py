@@ -259,7 +259,8 @@ class DecisionLog:
         wins: Sequence[Win],
     ) -> None:
         own_id = request_key(exchange, request.id)
-        body = _write(stripped(request, own_id, context is None or context.consent.contextual))
+        contextual = context is None or context.consent.contextual
+        body = _write(stripped(request, own_id, contextual, at_home=context is not None and context.at_home))
         self._requests.append(
             RequestEvent(
                 own_id,

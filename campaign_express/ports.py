@@ -223,6 +223,7 @@ class Warehouse(Protocol):
     """
 
     cluster: str  # name of the cluster whose replicas hold the tables, "" one server
+    where: str  # which store it is and who has it, for people: no password
 
     def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> Rows:
         """`parameters` stand in `sql` as `{name:Type}` and are bound by the store, never pasted into the text."""
@@ -237,6 +238,10 @@ class Warehouse(Protocol):
 
         Times are whole units of their column (milliseconds for DateTime64(3), seconds for DateTime).
         """
+        ...
+
+    def make_database(self) -> None:
+        """The database that the tables are in, where there is none."""
         ...
 
     def close(self) -> None: ...

@@ -29,6 +29,7 @@ _HOST = re.compile(r"\s*(?:\[(?P<v6>[0-9a-fA-F:.]+)\]|(?P<host>[^\s\[\]:@]+))(?:
 _SCHEMES = {"clickhouse": False, "clickhouses": True, "http": False, "https": True}
 _HTTP_PORTS = {8123: NATIVE, 8443: NATIVE_TLS}
 _LATER = frozenset({159, 202, 209, 210, 225, 236, 241, 242, 243, 252, 285, 286, 289, 319, 394, 425, 999})
+_NO_DATABASE = 81
 _PLACE = re.compile(r"\{(\w+):[^{}]+\}")
 _AWAY = (driver_errors.NetworkError, driver_errors.SocketTimeoutError, EOFError, OSError)
 
@@ -76,6 +77,12 @@ def parse_url(url: str) -> Address:
         options.get("ca_file", ""),
         _listed(hosts),
     )
+
+
+def redact(url: str) -> str:
+    """Without user and password. Raises ConfigError."""
+    address = parse_url(url)
+    return f"{url.strip().partition('://')[0]}://{address.shown}/{address.database}"
 
 
 def _listed(hosts: Sequence[tuple[str, int]]) -> str:
@@ -127,6 +134,23 @@ class ClickHouseWarehouse:
         settings = {"insert_deduplication_token": token} if token and self._server_binds else {}
         self._do(lambda client: client.execute(sql, values, columnar=True, settings=settings))
 
+    def make_database(self) -> None:
+        """On all servers of the cluster; without one, only where it is missing, for which rights may be given."""
+        if not self.cluster:
+            try:
+                self.query("SELECT 1")
+                return
+            except WarehouseError as error:
+                if f"code {_NO_DATABASE}:" not in str(error):
+                    raise
+        name = "`" + self.address.database.replace("\\", "\\\\").replace("`", "\\`") + "`"
+        everywhere = f" ON CLUSTER '{self.cluster}'" if self.cluster else ""
+        client = self._connect("")  # in the user's own one, which is there
+        try:
+            self._asked(client, lambda client: client.execute(f"CREATE DATABASE IF NOT EXISTS {name}{everywhere}"))
+        finally:
+            client.disconnect()
+
     def close(self) -> None:
         for client in self._clients:
             client.disconnect()
@@ -142,8 +166,11 @@ class ClickHouseWarehouse:
     def _do(self, work: Callable[[Client], Any]) -> Any:
         client = getattr(self._local, "client", None)
         if client is None:
-            client = self._local.client = self._connect()
+            client = self._local.client = self._connect(self.address.database)
             self._clients.append(client)
+        return self._asked(client, work)
+
+    def _asked(self, client: Client, work: Callable[[Client], Any]) -> Any:
         try:
             return work(client)
         except driver_errors.ServerException as error:
@@ -158,7 +185,7 @@ class ClickHouseWarehouse:
             client.disconnect()
             raise WarehouseError(f"{self.where}: {type(error).__name__}: {error}") from error
 
-    def _connect(self) -> Client:
+    def _connect(self, database: str) -> Client:
         address = self.address
         (host, port), *others = address.hosts
         connect_s, answer_s = self._timeouts
@@ -166,7 +193,7 @@ class ClickHouseWarehouse:
             host,
             port,
             alt_hosts=_listed(others) or None,
-            database=address.database,
+            database=database,
             user=address.user,
             password=address.password,
             client_name="campaign-express",

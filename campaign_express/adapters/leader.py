@@ -71,6 +71,11 @@ class LeaderLock:
             self._until = 0.0
         return self.held
 
+    def holder(self) -> str:
+        """Who has it just now, "" nobody. Raises Unavailable."""
+        owner = self._eval("return redis.call('HGET', KEYS[1], 'owner')", self._keys[:1])
+        return owner.decode() if isinstance(owner, bytes) else str(owner or "")
+
     def let_go(self) -> None:
         """Leave it to another at once. Raises Unavailable."""
         self._until = 0.0

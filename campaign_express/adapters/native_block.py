@@ -22,6 +22,11 @@ BUFFER = 1 << 20
 class _Info:
     used_revision = 0
 
+    @staticmethod
+    def get_timezone() -> str:
+        """Of columns that name none; their times come without one."""
+        return "UTC"
+
 
 class _Context:
     """What the codecs want to know of a connection."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,21 +29,66 @@ class Written(NamedTuple):
 def write(path: Path, columns: Sequence[Column], parts: Iterable[Sequence[tuple[Any, ...]]]) -> Written:
     """Write `parts` of rows, each a row group. Times are milliseconds."""
     import pyarrow
-    from pyarrow import parquet
 
     schema = pyarrow.schema([pyarrow.field(name, _type(kind), nullable=False) for name, kind in columns])
+
+    def tables() -> Iterator[Any]:
+        for rows in parts:
+            if rows:
+                values = zip(*rows, strict=True)
+                arrays = [pyarrow.array(list(v), field.type) for v, field in zip(values, schema, strict=True)]
+                yield pyarrow.table(arrays, schema=schema)
+
+    return _write(path, schema, tables())
+
+
+def count(path: Path, column: str, values: Collection[str]) -> int:
+    """Rows that have one of `values` in `column`."""
+    import pyarrow
+    from pyarrow import compute, parquet
+
+    file = parquet.ParquetFile(path)
+    if column not in file.schema_arrow.names:
+        return 0
+    wanted = pyarrow.array(sorted(values), pyarrow.string())
+    batches = file.iter_batches(BATCH, columns=[column])
+    return sum(int(compute.sum(compute.is_in(batch.column(0), wanted)).as_py() or 0) for batch in batches)
+
+
+def without(path: Path, into: Path, column: str, values: Collection[str], *, rows_stay: bool) -> Written:
+    """Write `path` to `into` without the rows that have one of `values` in `column`, or with "" in its place there."""
+    import pyarrow
+    from pyarrow import compute, parquet
+
+    file = parquet.ParquetFile(path)
+    schema = file.schema_arrow
+    wanted, place = pyarrow.array(sorted(values), pyarrow.string()), schema.get_field_index(column)
+
+    def tables() -> Iterator[Any]:
+        for batch in file.iter_batches(BATCH):
+            table = pyarrow.Table.from_batches([batch], schema)
+            named = compute.is_in(table.column(place), wanted)
+            if rows_stay:
+                table = table.set_column(place, schema.field(place), compute.if_else(named, "", table.column(place)))
+            else:
+                table = table.filter(compute.invert(named))
+            if table.num_rows:
+                yield table
+
+    return _write(into, schema, tables())
+
+
+def _write(path: Path, schema: Any, tables: Iterable[Any]) -> Written:
+    from pyarrow import parquet
+
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f"{path.name}.new")
     count = 0
     try:
         with parquet.ParquetWriter(unfinished, schema, compression="zstd") as writer:
-            for rows in parts:
-                if not rows:
-                    continue
-                values = zip(*rows, strict=True)
-                arrays = [pyarrow.array(list(v), field.type) for v, field in zip(values, schema, strict=True)]
-                writer.write_table(pyarrow.table(arrays, schema=schema))
-                count += len(rows)
+            for table in tables:
+                writer.write_table(table)
+                count += table.num_rows
         checksum = sha256_of(unfinished)
         with unfinished.open("rb") as file:
             os.fsync(file.fileno())

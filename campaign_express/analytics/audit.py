@@ -7,6 +7,7 @@ ledger knows nothing but spending, the sums nothing but what the tables hold.
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,12 +15,14 @@ from datetime import UTC, date, datetime, timedelta
 from typing import NamedTuple
 
 from campaign_express.analytics import rollups
+from campaign_express.analytics.retention import in_force
 from campaign_express.bidding.books import Books
 from campaign_express.bidding.budget import Accounts
 from campaign_express.bidding.settlement import TOTAL, Tally
 from campaign_express.events import MoneyEvent
 from campaign_express.ports import Warehouse
 
+ATTEMPTS, PAUSE_S = 3, 0.3  # where events come while sums are compared
 SPEND = "spend_micros"
 OF_EVENTS = ("wins", "losses", "impressions", "clicks", "conversions", SPEND, "value_micros")
 OF_DECISIONS = ("bids", "no_bids")
@@ -82,6 +85,17 @@ FROM
     FROM rollup_marks FINAL GROUP BY start HAVING dirty > built AND {rollups.NOW_MS} > dirty + {{patience:UInt64}}
 )
 """  # noqa: S608  # only names of our own
+# By day (UTC), of the marks of its minutes and its own: when it last got an event, and whether all of it is summed.
+_MARKS = """
+SELECT toDate(start) AS day, max(dirty) AS got, max(dirty > built OR hours > whole) AS waits
+FROM
+(
+    SELECT start, maxIf(at, kind = 'dirty') AS dirty, maxIf(at, kind = 'built') AS built,
+        maxIf(at, kind = 'day') AS hours, maxIf(at, kind = 'day-built') AS whole
+    FROM rollup_marks FINAL GROUP BY start
+)
+GROUP BY day
+"""
 _DAYS = "SELECT DISTINCT toDate(time) AS day FROM {table} ORDER BY day"
 
 
@@ -219,9 +233,31 @@ def sums_differences(warehouse: Warehouse, days: Sequence[date], now_s: int) -> 
     tables = from_tables(warehouse, days)
     sums = from_sums(warehouse, days)
     yield from differences({"tables": tables, "sums": sums}, OF_EVENTS)
-    recent = [day for day in days if midnight(day) >= now_s - rollups.DETAILED_S]
+    recent = [day for day in days if midnight(day) >= now_s - in_force(warehouse).detailed_s]
     decisions = from_decisions(warehouse, recent)
     yield from differences({"tables": decisions, "sums": from_sums(warehouse, recent)}, OF_DECISIONS)
+
+
+def settled_sums_differences(
+    warehouse: Warehouse, days: Sequence[date], now_s: int
+) -> tuple[list[Difference], list[date]]:
+    """Likewise beside a pipeline that sums; and the days that are not compared, since they are being summed."""
+    found: list[Difference] = []
+    moving: set[date] = set()
+    for _ in range(ATTEMPTS):
+        moving = {day for day, (_, waits) in marks(warehouse).items() if waits}
+        found = list(sums_differences(warehouse, [day for day in days if day not in moving], now_s))
+        if not found:
+            break
+        time.sleep(PAUSE_S)  # rows are marked after they are inserted
+        if moving >= {day for day, (_, waits) in marks(warehouse).items() if waits}:
+            break
+    return found, sorted(moving.intersection(days))
+
+
+def marks(warehouse: Warehouse) -> dict[date, tuple[int, bool]]:
+    """By day: when it last got an event, in milliseconds of the store's clock, and whether it waits to be summed."""
+    return {day: (int(got), bool(waits)) for day, got, waits in warehouse.query(_MARKS).rows}
 
 
 def wait_to_be_summed(warehouse: Warehouse) -> int:

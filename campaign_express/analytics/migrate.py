@@ -1,8 +1,9 @@
 """The numbered SQL files of `migrations/`, applied in order: the schema of the store, made or brought up to date.
 
-Run at every start, and by `campaign-express db migrate`. Safe twice and from many nodes at once: every statement says
-IF NOT EXISTS or its like, so that whoever comes second changes nothing. A file that was applied and has changed since
-is refused. In the files `${replacing}` and `${replacing:column}` stand for the engine, `${on_cluster}` for the cluster.
+Run at every start, and by `campaign-express db migrate`; a ClickHouse that is new gets its database first. Safe twice
+and from many nodes at once: every statement says IF NOT EXISTS or its like, so that whoever comes second changes
+nothing. A file that was applied and has changed since is refused. In the files `${replacing}` and `${replacing:column}`
+stand for the engine, `${on_cluster}` for the cluster.
 """
 
 from __future__ import annotations
@@ -87,6 +88,7 @@ def applied(warehouse: Warehouse) -> dict[int, str]:
 
 def migrate(warehouse: Warehouse) -> list[Migration]:
     """Apply what is missing; returns it. Raises Unavailable, or WarehouseError for a file that has changed."""
+    warehouse.make_database()
     warehouse.run(rendered(_TABLE, warehouse.cluster))
     known = applied(warehouse)
     done = []

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from campaign_express.analytics.report_kinds import KINDS, Kind
 from campaign_express.analytics.report_range import Range, read_day, read_moment, read_range, read_zone, refused
+from campaign_express.analytics.retention import DEFAULTS, Kept
 
 FORMATS = ("json", "csv", "parquet")
 NAMES = ("report", "from", "to", "timezone", "period", "group_by", "order", "limit", "format")
@@ -33,6 +34,7 @@ class ReportQuery:
     limit: int
     format: str
     now_s: int
+    kept: Kept = DEFAULTS
 
     @property
     def kind(self) -> Kind:

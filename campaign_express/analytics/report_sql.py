@@ -14,12 +14,10 @@ from campaign_express.analytics.bids import COST, bids_of
 from campaign_express.analytics.report_kinds import APART, OF_DECISIONS, OF_EVENTS, PRICES, TIMES
 from campaign_express.analytics.report_query import ReportQuery
 from campaign_express.analytics.report_range import DAY_S, HOUR_S, MINUTE_S, refused
-from campaign_express.analytics.rollups import SUMMED_S
+from campaign_express.analytics.retention import FOR_EVER_S
 
 TABLES = {MINUTE_S: "rollup_minute", HOUR_S: "rollup_hour", DAY_S: "rollup_day"}
 RAW = "decisions and events"
-# How long each is kept, seconds; days for ever. docs/pipeline.md and the migrations say the same.
-DECISIONS_S, EVENTS_S, HOURS_S = 30 * DAY_S, 400 * DAY_S, 400 * DAY_S
 # Duplicates are in one partition, since partitions are made of sorting keys.
 SETTINGS = "SETTINGS do_not_merge_across_partitions_select_final = 1"
 
@@ -177,7 +175,7 @@ def _reach(query: ReportQuery, keys: tuple[str, ...]) -> Inner:
             f"WHERE shown = 1 AND person != ''{_where(query, OF_DECISIONS)}"
         )
     else:
-        _kept(query, EVENTS_S, "notices")
+        _kept(query, "events")
         shown = (
             f"SELECT {_keys(keys, 'time')}user AS person FROM events FINAL "  # noqa: S608
             f"WHERE {_RANGE} AND kind = 'impression' AND user != ''{_where(query, query.kind.dimensions)}"
@@ -196,7 +194,7 @@ def _reach(query: ReportQuery, keys: tuple[str, ...]) -> Inner:
 
 def _landscape(query: ReportQuery, keys: tuple[str, ...]) -> Inner:
     """Bids by price, each decision with what became of it."""
-    _kept(query, DECISIONS_S, "decisions")
+    _kept(query, "decisions")
     chosen = _RANGE + _where(query, OF_EVENTS)
     shown = [
         _PERIOD.format("start")
@@ -215,7 +213,7 @@ def _landscape(query: ReportQuery, keys: tuple[str, ...]) -> Inner:
 
 
 def _latency(query: ReportQuery, keys: tuple[str, ...]) -> Inner:
-    _kept(query, DECISIONS_S, "decisions")
+    _kept(query, "decisions")
     sql = (
         f"SELECT {_keys(keys, 'time', raw=True)}latency_us, weight FROM decisions FINAL "  # noqa: S608
         f"WHERE {_RANGE}{_where(query, query.kind.dimensions, raw=True)}"
@@ -231,7 +229,7 @@ def _funnel(query: ReportQuery, keys: tuple[str, ...]) -> Inner:
     measures = {"decisions": "sum(decisions)"}
     source = _source(query)
     if source == RAW or _apart(query) - {"reason"}:
-        _kept(query, DECISIONS_S, "decisions")
+        _kept(query, "decisions")
         others = tuple(name for name in query.kind.dimensions if name != "reason")
         reason = "if(kind = 'bid', 'bid', toString(decisions.reason)) AS "
         shown = _keys(keys, "time", raw=True, made={"reason": reason + "reason"})
@@ -274,21 +272,28 @@ def _source(query: ReportQuery) -> str:
     span = query.range
     if len(_apart(query)) <= 1:
         old = query.now_s - span.first
-        if span.grain == DAY_S or (span.grain == HOUR_S and old <= HOURS_S) or old <= SUMMED_S:
+        if span.grain == DAY_S or (span.grain == HOUR_S and old <= query.kept.seconds("hours")):
             return TABLES[span.grain]
-    kept = DECISIONS_S if _decided(query) else EVENTS_S
-    _kept(query, kept, "decisions" if _decided(query) else "notices")
+        if old <= query.kept.summed_s:
+            return TABLES[span.grain]
+    _kept(query, "decisions" if _decided(query) else "events")
     return RAW
 
 
-def _kept(query: ReportQuery, seconds: int, what: str) -> None:
+def _kept(query: ReportQuery, what: str) -> None:
+    """`what`: decisions or events."""
+    seconds = query.kept.seconds(what)
     if query.now_s - query.range.first > seconds:
         raise refused(
             "from",
             f"is more than {seconds // DAY_S} days ago, for which {what} are kept, and what is asked for is not in "
-            "the sums (those are of whole days UTC for ever, of whole hours for 400 days, of minutes for 38 days; of "
-            "one of creative, exchange, place, country and device)",
+            f"the sums (those are of whole days UTC for ever, of whole hours {_days(query.kept.seconds('hours'))}, of "
+            f"minutes {_days(query.kept.summed_s)}; of one of creative, exchange, place, country and device)",
         )
+
+
+def _days(seconds: int) -> str:
+    return "for ever" if seconds > FOR_EVER_S // 2 else f"for {seconds // DAY_S} days"
 
 
 def _apart(query: ReportQuery) -> frozenset[str]:

@@ -15,6 +15,7 @@ from campaign_express.analytics.report_formats import MEDIA_TYPES, Cell, Head, R
 from campaign_express.analytics.report_kinds import PRICES, Column
 from campaign_express.analytics.report_query import ReportQuery, parse
 from campaign_express.analytics.report_range import read_day
+from campaign_express.analytics.retention import in_force
 from campaign_express.bidding.model import Catalog
 from campaign_express.ports import Warehouse
 
@@ -51,6 +52,7 @@ def answer(
 
 def run(warehouse: Warehouse, query: ReportQuery, budgets: Budgets) -> Report:
     """Raises InvalidRequest where what is asked for is not kept so long, Unavailable, WarehouseError."""
+    query = replace(query, kept=in_force(warehouse))
     if query.report == "pacing":
         return _pacing(warehouse, query, budgets())
     if query.report == "changes":

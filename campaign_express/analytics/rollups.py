@@ -3,8 +3,9 @@
 What a bid came to is `bids.py`'s. All events of a bid carry its time, and so does its decision, so they are in one
 minute, and a minute can be summed by itself.
 
-Decisions are kept for a shorter time than events. A minute older than `DETAILED_S` that gets a late conversion is
-summed by campaign, creative and exchange only; its other sums stay as they were.
+Decisions are kept for a shorter time than events. A minute older than `Kept.detailed_s` that gets a late conversion is
+summed by campaign, creative and exchange only; its other sums stay as they were. One older than `Kept.summed_s` is
+summed no more, for `rollup_minute` forgets it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from campaign_express.analytics.bids import COST, bids_of
+from campaign_express.analytics.retention import in_force
 from campaign_express.ports import Warehouse
 
 log = logging.getLogger(__name__)
@@ -22,8 +24,6 @@ MARGIN_MS = 10_000  # a sum counts as made so long before it was: marks may be w
 QUIET_MS, OLDEST_MS = 3_000, 30_000  # a minute is summed once it is quiet for so long, or has waited for so long
 AT_ONCE = 60  # minutes
 DAYS_EVERY_MS = 60_000
-DETAILED_S = 28 * 86_400
-SUMMED_S = 38 * 86_400  # older minutes are summed no more: `rollup_minute` forgets them
 
 NOW_MS = "toUInt64(toUnixTimestamp64Milli(now64(3)))"
 MEASURES = (
@@ -103,7 +103,8 @@ def pending(warehouse: Warehouse, everything: bool = False) -> tuple[int, list[i
         for start, dirty, built in marks
         if everything or now - dirty >= QUIET_MS or now - max(built, start * 1000) >= OLDEST_MS
     ]
-    return now, [minute for minute in ready if minute >= now // 1000 - SUMMED_S][:AT_ONCE]
+    oldest = now // 1000 - in_force(warehouse).summed_s if ready else 0
+    return now, [minute for minute in ready if minute >= oldest][:AT_ONCE]
 
 
 def pending_days(warehouse: Warehouse, everything: bool = False) -> tuple[int, list[int]]:
@@ -131,8 +132,9 @@ def build(
     Done again, or twice at once, it changes nothing. `by_minute`: a table like `rollup_minute`, for minutes that this
     one would forget at once.
     """
-    detailed = [minute for minute in minutes if minute >= now_ms // 1000 - DETAILED_S]
-    late = [minute for minute in minutes if minute < now_ms // 1000 - DETAILED_S]
+    oldest = now_ms // 1000 - in_force(warehouse).detailed_s
+    detailed = [minute for minute in minutes if minute >= oldest]
+    late = [minute for minute in minutes if minute < oldest]
     for chosen, dimensions in ((detailed, DIMENSIONS), (late, DIMENSIONS[:2])):
         if chosen:
             pairs = ", ".join(f"('{name}', {name})" for name in dimensions)

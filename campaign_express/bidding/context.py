@@ -61,6 +61,7 @@ class Context:
     """One request, normalised. Plain attributes, set once by `build_context`."""
 
     __slots__ = (
+        "at_home",
         "browser",
         "bundle",
         "carrier",
@@ -111,6 +112,7 @@ class Context:
     publisher: str
     categories: tuple[str, ...]  # of site or app as sent, in the taxonomy of `place.cattax`
     country: str
+    at_home: bool  # whether the country is that of `user.geo`
     region: str
     city: str
     metro: str
@@ -227,6 +229,7 @@ def build_context(
 
     region = source.region or ""
     c.country = country
+    c.at_home = country != "" and source is home
     c.region = (region.rpartition("-")[2] if "-" in region else region).upper()
     c.metro = source.metro or ""
     city, lat, lon = source.city, source.lat, source.lon

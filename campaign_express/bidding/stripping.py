@@ -49,16 +49,23 @@ _number = re.compile(r"[0-9]+")
 _telling = re.compile(r"(?=[A-Za-z_-]*[0-9])[0-9A-Za-z_-]{16,}")  # ids that some apps put there
 
 
-def stripped(request: BidRequest, own_id: str, contextual: bool) -> BidRequest:
-    """`request` as it may be kept, with `own_id` for its id. Of a contextual one no `user` is left."""
+def stripped(request: BidRequest, own_id: str, contextual: bool, at_home: bool = False) -> BidRequest:
+    """`request` as it may be kept, with `own_id` for its id. Of a contextual one no `user` is left.
+
+    `at_home`: it was decided by the country of `user.geo`, since nothing else named one. Then that of a contextual one
+    stands in `device.geo`, with region and metro: what is decided by it once more is decided as it was.
+    """
     user = None if contextual or request.user is None else User(geo=_geo(request.user.geo))
+    device = None if request.device is None else _device(request.device)
+    if contextual and at_home and request.user is not None and request.user.geo is not None:
+        device = _placed(device, request.user.geo)
     return BidRequest(
         id=own_id,
         imp=tuple([_imp(imp) for imp in request.imp]),
         site=None if request.site is None else _site(request.site),
         app=None if request.app is None else _app(request.app),
         dooh=None if request.dooh is None else _dooh(request.dooh),
-        device=None if request.device is None else _device(request.device),
+        device=device,
         user=user,
         test=request.test,
         at=request.at,
@@ -173,6 +180,13 @@ def _device(device: Device) -> Device:
         connectiontype=device.connectiontype,
         ext=None if device.ext is None else DeviceExt(_signal(device.ext.gpc)),
     )
+
+
+def _placed(device: Device | None, home: Geo) -> Device:
+    there = None if device is None else device.geo
+    offset = home.utcoffset if there is None else there.utcoffset
+    geo = Geo(country=home.country, region=home.region, metro=home.metro, utcoffset=offset)
+    return Device(geo=geo) if device is None else msgspec.structs.replace(device, geo=geo)
 
 
 def _geo(geo: Geo | None) -> Geo | None:

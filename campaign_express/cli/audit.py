@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Annotated
 
@@ -44,11 +44,13 @@ def audit(
         auditor = Auditor(warehouse, ledger, log, extent)
         names = set(advertisers or auditor.everybody())
         found = auditor.settled(names)
-        waiting = auditor.waiting
     for difference in found:
         typer.echo(str(difference))
-    if waiting:
-        stderr.print(f"warning: {waiting:,} minutes have waited long to be summed: does the pipeline run?")
+    if auditor.moving:
+        days = ", ".join(map(str, auditor.moving))
+        stderr.print(f"sums not compared, since they are being made: {days}", soft_wrap=True)
+    if auditor.waiting:
+        stderr.print(f"warning: {auditor.waiting:,} minutes have waited long to be summed: does the pipeline run?")
     if extent is not None and not extent.whole:
         stderr.print(
             f"warning: the event log has lost its beginning: compared is from {auditor.since} (UTC) on, and of the "
@@ -61,7 +63,8 @@ def audit(
 
 @dataclass
 class Auditor:
-    """Compares all places. `days` and `waiting` (minutes to be summed) are of the last comparison."""
+    """Compares all places. Of the last comparison are `days`, `waiting` (minutes to be summed) and `moving` (days whose
+    sums were not compared, since they are being made)."""
 
     warehouse: Warehouse
     ledger: Ledger
@@ -69,6 +72,7 @@ class Auditor:
     extent: Extent | None
     days: int = 0
     waiting: int = 0
+    moving: list[date] = field(default_factory=list)
 
     @property
     def since(self) -> date | None:
@@ -121,10 +125,7 @@ class Auditor:
                 )
                 progress.to(done + 1)
         summed = sorted({*days, *places.days_of(self.warehouse, "decisions")})
-        found += [
-            difference
-            for difference in places.sums_differences(self.warehouse, summed, int(time.time()))
-            if difference.advertiser in names or difference.advertiser == ""
-        ]
+        of_sums, self.moving = places.settled_sums_differences(self.warehouse, summed, int(time.time()))
+        found += [difference for difference in of_sums if difference.advertiser in names or difference.advertiser == ""]
         self.waiting = places.wait_to_be_summed(self.warehouse)
         return found

@@ -35,9 +35,11 @@ def check_config(
 
 def _problems(settings: Settings, arguments: dict[str, Any]) -> list[str]:
     from campaign_express import bootstrap
+    from campaign_express.adapters.clickhouse import parse_url
     from campaign_express.bidding.budget import LeaseClock
     from campaign_express.bootstrap_notices import check_exchanges
     from campaign_express.bootstrap_pacing import build_channels
+    from campaign_express.bootstrap_warehouse import kept
     from campaign_express.clock import parse_clock
     from campaign_express.gateway.clearing import parse_price_keys
     from campaign_express.openrtb.notices import parse_keys
@@ -59,6 +61,9 @@ def _problems(settings: Settings, arguments: dict[str, Any]) -> list[str]:
     attempt(lambda: LeaseClock(settings.lease_s))
     attempt(lambda: parse_clock(settings.simulated_clock))
     attempt(lambda: build_channels(settings))
+    attempt(lambda: kept(settings))
+    if settings.clickhouse_url:
+        attempt(lambda: parse_url(settings.clickhouse_url))
     if not found:
         attempt(lambda: check_exchanges(settings, bootstrap.read_exchanges(settings).exchanges))
         attempt(lambda: bootstrap.build_bidder(embedded.with_notice_key(settings)))
@@ -67,9 +72,9 @@ def _problems(settings: Settings, arguments: dict[str, Any]) -> list[str]:
 
 def _public(name: str, value: str) -> str:
     """A value without what no terminal should show."""
-    from campaign_express.adapters import nats, redis
+    from campaign_express.adapters import clickhouse, nats, redis
 
-    redact = {"redis_url": redis.redact, "nats_url": nats.redact}.get(name)
+    redact = {"redis_url": redis.redact, "nats_url": nats.redact, "clickhouse_url": clickhouse.redact}.get(name)
     return redact(value) if redact is not None and value else value
 
 

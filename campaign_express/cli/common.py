@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
@@ -18,9 +18,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-from campaign_express import serve_file
+from campaign_express import embedded, serve_file
 from campaign_express.config import Settings
-from campaign_express.errors import Unavailable
 
 if TYPE_CHECKING:
     from campaign_express.ports import Warehouse
@@ -68,22 +67,35 @@ def days_between(first: str, last: str) -> tuple[date, date]:
 
 
 @contextmanager
-def open_tables(settings: Settings) -> Iterator[Warehouse]:
-    """The tables of events. Embedded ones belong to one process: Unavailable where that is a bidder that runs."""
+def open_tables(settings: Settings, *, migrated: bool = True) -> Iterator[Warehouse]:
+    """The tables of events, and on stderr who has them.
+
+    Embedded ones belong to one process: a bidder that runs is asked, and they are opened only where none does.
+    `migrated`: made, or brought up to date, first.
+    """
     from campaign_express.analytics.migrate import migrate
     from campaign_express.bootstrap_warehouse import open_warehouse
 
+    warehouse = open_warehouse(settings)
+    stderr.print(f"tables: {warehouse.where}", markup=False, highlight=False, soft_wrap=True)
     try:
-        warehouse = open_warehouse(settings)
-    except Unavailable as error:
-        if settings.clickhouse_url:
-            raise
-        raise Unavailable(f"{error}. Stop the bidder first; with a `clickhouse_url` this works beside it") from error
-    try:
-        migrate(warehouse)
+        if migrated:
+            migrate(warehouse)
         yield warehouse
     finally:
         warehouse.close()
+
+
+@contextmanager
+def alone_on_tables(settings: Settings, what: str) -> Iterator[Callable[[], None]]:
+    """While no other command replaces or blanks rows; what it gives raises where that is not sure any more."""
+    from campaign_express.adapters.rebuild_lock import alone
+
+    try:
+        with alone(embedded.ensure(settings, only=("redis_url",)).redis_url, what) as still_alone:
+            yield still_alone
+    finally:
+        embedded.release(settings)
 
 
 class PatientProgress:

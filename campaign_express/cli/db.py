@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from campaign_express.cli.common import ConfigOption, settings_from
-from campaign_express.errors import Unavailable
+from campaign_express.cli.common import ConfigOption, settings_from, stderr
 
 app = typer.Typer(help="The store of events.", no_args_is_help=True)
 
@@ -17,20 +16,24 @@ def _group() -> None:
 
 @app.command()
 def migrate(config: ConfigOption = None) -> None:
-    """Make the tables of events, or bring them up to date. Safe twice, and while a bidder runs on ClickHouse."""
+    """Make the tables of events, or bring them up to date. Safe twice, and while a bidder runs.
+
+    On ClickHouse servers it makes the database, too. Tables keep rows as long as the settings say.
+    """
     from campaign_express.analytics import migrate as applying
-    from campaign_express.bootstrap_warehouse import open_warehouse
+    from campaign_express.analytics import retention
+    from campaign_express.bootstrap_warehouse import kept, open_warehouse
 
     settings = settings_from(config)
+    wanted = kept(settings)
+    warehouse = open_warehouse(settings)
     try:
-        warehouse = open_warehouse(settings)
-    except Unavailable as error:  # only of the embedded store
-        raise Unavailable(f"{error}: the bidder that runs here. It has migrated the store as it started") from None
-    try:
-        done = applying.migrate(warehouse)
+        stderr.print(f"tables: {warehouse.where}", markup=False, highlight=False, soft_wrap=True)
+        done = [f"applied {one.number:04d}_{one.name}" for one in applying.migrate(warehouse)]
+        done += retention.apply(warehouse, wanted)
     finally:
         warehouse.close()
-    for one in done:
-        typer.echo(f"applied {one.number:04d}_{one.name}")
+    for line in done:
+        typer.echo(line)
     if not done:
         typer.echo(f"nothing to do: all {len(applying.migrations())} migrations were applied before")

@@ -16,6 +16,7 @@ from campaign_express.cli import dead
 from campaign_express.cli.common import (
     ConfigOption,
     PatientProgress,
+    alone_on_tables,
     days_between,
     open_tables,
     settings_from,
@@ -79,7 +80,7 @@ def replay(
 ) -> None:
     """Build days of the tables, and their sums, anew from JetStream or from an export. Totals are the same afterwards.
 
-    Nothing is replaced before all of it is read. May be interrupted, and repeated.
+    Nothing is replaced before all of it is read. May be interrupted, and repeated. One runs at a time.
     """
     from campaign_express.pipeline.replay import PARTS, Replay
 
@@ -89,11 +90,17 @@ def replay(
         raise typer.BadParameter(f"{unknown[0]!r} is none of {', '.join(PARTS)}", param_hint="--part")
     settings = settings_from(config)
     with (
+        alone_on_tables(settings, "events replay") as still_alone,
         open_tables(settings) as warehouse,
         _source(settings, source) as chosen,
         PatientProgress("replay", 1.0) as progress,
     ):
-        rebuilt = Replay(warehouse, chosen, begin, end, parts, incomplete=incomplete, told=progress.to).run()
+        rebuilt = Replay(
+            *(warehouse, chosen, begin, end, parts),
+            incomplete=incomplete,
+            told=progress.to,
+            still_alone=still_alone,
+        ).run()
     _tell(rebuilt)
 
 
@@ -109,11 +116,8 @@ def _source(settings: Settings, name: str) -> Iterator[Source]:
         return
     from campaign_express.pipeline.replay_streams import StreamSource
 
-    try:
-        url = embedded.ensure(settings, only=("nats_url",)).nats_url
-        yield StreamSource(url, simulated=bool(settings.simulated_clock))
-    finally:
-        embedded.release(settings)
+    url = embedded.ensure(settings, only=("nats_url",)).nats_url  # let go of with the lock's server
+    yield StreamSource(url, simulated=bool(settings.simulated_clock))
 
 
 def _tell(rebuilt: Rebuilt) -> None:

@@ -9,8 +9,11 @@ then deleted. So whatever the manifest names is whole at any moment, and an expo
 
 from __future__ import annotations
 
+import fcntl
 import os
-from collections.abc import Callable, Iterator, Sequence
+import re
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
@@ -18,7 +21,7 @@ import msgspec
 from msgspec import Struct
 
 from campaign_express.adapters import parquet
-from campaign_express.adapters.parquet import Column
+from campaign_express.adapters.parquet import Column, Written
 from campaign_express.analytics.audit import midnight
 from campaign_express.errors import CampaignExpressError
 from campaign_express.ports import Warehouse
@@ -27,6 +30,7 @@ TABLES = ("events", "decisions", "requests", "changes")
 MANIFEST = "manifest.json"
 AT_ONCE = 100_000  # rows of one query, about
 DAY_S = 86_400
+_OURS = re.compile(r"\d{4}-\d\d-\d\d(-[0-9a-f]{16})?\.parquet(\.new)?").fullmatch
 
 
 class ArchiveError(CampaignExpressError):
@@ -90,9 +94,36 @@ class Archive:
     def export(self, warehouse: Warehouse, table: str, day: date) -> Entry:
         """Write one day of one table, and the manifest."""
         columns = columns_of(warehouse, table)
-        unnamed = self.directory / table / f"{day.isoformat()}.parquet"
-        written = parquet.write(unnamed, columns, _parts(warehouse, table, columns, day))
-        name = ""
+        written = parquet.write(self._unnamed(table, day), columns, _parts(warehouse, table, columns, day))
+        return self._enter(table, day, written)
+
+    def count(self, table: str, day: date, column: str, values: Collection[str]) -> int:
+        """Rows of a day that have one of `values` in a column. Raises ArchiveError for a file that is damaged."""
+        self.check(table, day)
+        entry = self.entry(table, day)
+        return 0 if entry is None or not entry.file else parquet.count(self.directory / entry.file, column, values)
+
+    def rewrite(self, table: str, day: date, column: str, values: Collection[str], *, rows_stay: bool) -> Entry:
+        """Without the rows that `count` counts, or with "" in that column of theirs."""
+        before = self.manifest.tables[table][day.isoformat()]
+        unnamed = self._unnamed(table, day)
+        written = parquet.without(self.directory / before.file, unnamed, column, values, rows_stay=rows_stay)
+        return self._enter(table, day, written)
+
+    def sweep(self) -> None:
+        """Delete what the manifest does not name: files of an export, or of a rewriting, that broke off."""
+        named = {entry.file for of_table in self.manifest.tables.values() for entry in of_table.values()}
+        for table in TABLES:
+            for path in (self.directory / table).glob("*.parquet*"):
+                if _OURS(path.name) and f"{table}/{path.name}" not in named:
+                    path.unlink()
+
+    def _unnamed(self, table: str, day: date) -> Path:
+        return self.directory / table / f"{day.isoformat()}.parquet"
+
+    def _enter(self, table: str, day: date, written: Written) -> Entry:
+        """Name what has been written, and delete what it takes the place of."""
+        unnamed, name = self._unnamed(table, day), ""
         if written.rows:
             name = f"{table}/{day.isoformat()}-{written.sha256[:16]}.parquet"
             unnamed.replace(self.directory / name)
@@ -122,6 +153,20 @@ class Archive:
             os.close(folder)
 
 
+@contextmanager
+def writing(directory: Path) -> Iterator[Archive]:
+    """The archive, while no other command of this machine writes to it. Raises ArchiveError."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ArchiveError(f"{directory}: another command writes to it; repeat this when it has ended") from None
+        yield Archive(directory)
+    finally:
+        os.close(descriptor)
+
+
 def export(
     warehouse: Warehouse,
     directory: Path,
@@ -130,14 +175,14 @@ def export(
 ) -> dict[str, int]:
     """Write these days of all tables; returns rows by table. `done` is told of each day of each table."""
     directory.mkdir(parents=True, exist_ok=True)
-    archive = Archive(directory)
     rows = dict.fromkeys(TABLES, 0)
     count = 0
-    for day in days:
-        for table in TABLES:
-            rows[table] += archive.export(warehouse, table, day).rows
-            count += 1
-            done(count, f"{table} of {day}")
+    with writing(directory) as archive:
+        for day in days:
+            for table in TABLES:
+                rows[table] += archive.export(warehouse, table, day).rows
+                count += 1
+                done(count, f"{table} of {day}")
     return rows
 
 

@@ -4,6 +4,7 @@ What is read goes into tables of its own (`replay_*`) first, by the pipeline's o
 place of what was stored, each in one step (REPLACE PARTITION), so that reports never see half a day, and a replay that
 breaks off before that has changed nothing. What the pipeline has inserted meanwhile is read from the stream once more.
 Then the days' sums are made anew. Every step may be done again: after a break, `Replay.run` is simply called again.
+Only one may run at a time (`adapters.rebuild_lock`).
 
 Days are of UTC, as partitions are. Changes are few and are not summed: those that are missing are added.
 """
@@ -36,6 +37,8 @@ class ReplayRefused(CampaignExpressError):
 
 class Source(Protocol):
     """What tables are built from."""
+
+    grows: bool  # whether `load_later` brings what is stored after `load` began
 
     def lacks(self, tables: Sequence[str], days: Sequence[date]) -> list[str]:
         """A line for each part of the days that it is known not to have. Raises CampaignExpressError."""
@@ -76,14 +79,19 @@ class Replay:
         *,
         incomplete: bool = False,
         told: Told = lambda share, what: None,
+        still_alone: Callable[[], None] = lambda: None,
     ) -> None:
-        """`parts`: of PARTS. `incomplete`: replace what is stored also where the source has less."""
+        """`parts`: of PARTS. `incomplete`: replace what is stored also where the source has less.
+
+        `still_alone` is asked before each step that another replay would get into the way of, and raises if one may.
+        """
         self.days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
         self._warehouse = warehouse
         self._source = source
         self._tables = [table for part in parts for table in PARTS[part]]
         self._incomplete = incomplete
         self._told = told
+        self._still_alone = still_alone
 
     def run(self) -> Rebuilt:
         """Raises ReplayRefused or Unavailable; sees to it that nothing of its own is left behind."""
@@ -91,15 +99,19 @@ class Replay:
         if lacking and not self._incomplete:
             raise ReplayRefused("\n".join(["the source does not have all of these days:", *lacking]))
         staged = [table for table in BY_DAY if table in self._tables]
-        before = self._rows(self._tables)
+        stored = {table: self._by_day(table) for table in self._tables}
+        before = {table: sum(rows.values()) for table, rows in stored.items()}
         try:
             self._stage(staged)
             into = {table: STAGED.get(table, table) for table in self._tables}
             unreadable = self._source.load(self._warehouse, into, self.days, self._told)
-            self._compare(staged)
+            if not self._source.grows:
+                stored = {table: self._by_day(table) for table in staged}
+            self._compare({table: stored[table] for table in staged})
             self._swap(staged)
         finally:
             self._drop()
+        self._still_alone()
         self._source.load_later(self._warehouse, staged, self.days)
         not_summed, wrong = resum(self._warehouse, self.days, lambda share: self._told(share, "summing"))
         return Rebuilt(before, self._rows(self._tables), unreadable, wrong, not_summed)
@@ -124,14 +136,14 @@ class Replay:
         for table in STAGED.values():
             self._warehouse.run(f"DROP TABLE IF EXISTS {table} SYNC")
 
-    def _compare(self, tables: Sequence[str]) -> None:
-        """Refuse to replace more by less."""
+    def _compare(self, stored: Mapping[str, Mapping[date, int]]) -> None:
+        """Refuse to replace more by less. `stored`: rows by table and day."""
         less = []
-        for table in tables:
-            stored, read = self._by_day(table), self._by_day(STAGED[table])
+        for table, by_day in stored.items():
+            read = self._by_day(STAGED[table])
             less += [
                 f"{table} of {day}: {read.get(day, 0):,} rows in place of {rows:,}"
-                for day, rows in sorted(stored.items())
+                for day, rows in sorted(by_day.items())
                 if read.get(day, 0) < rows
             ]
         if less and not self._incomplete:
@@ -143,6 +155,7 @@ class Replay:
             for day in self.days:
                 partition = f"PARTITION ID '{day:%Y%m%d}'"
                 # Nothing takes the place of nothing, and a day that has ceased to be is dropped.
+                self._still_alone()
                 change = f"REPLACE {partition} FROM {STAGED[table]}" if read.get(day) else f"DROP {partition}"
                 self._warehouse.run(f"ALTER TABLE {table} {change}")
 
@@ -168,6 +181,8 @@ def own_engine(engine: str) -> str:
 
 class ArchiveSource:
     """What `pipeline.archive` has exported."""
+
+    grows = False
 
     def __init__(self, archive: Archive) -> None:
         self._archive = archive

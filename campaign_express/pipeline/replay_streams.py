@@ -35,6 +35,8 @@ _bid_ms = msgspec.msgpack.Decoder(_Bid).decode
 class StreamSource:
     """`replay.Source`."""
 
+    grows = True
+
     def __init__(self, url: str, *, simulated: bool = False) -> None:
         """`simulated`: events' times are not those of JetStream's clock, so all of a stream is read."""
         self._simulated = simulated

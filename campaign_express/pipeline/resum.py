@@ -3,19 +3,21 @@
 Sums are only ever written over, so those of a campaign that has no rows any more would stay: they are deleted first.
 The days' minutes are marked before and after that, so that whoever sums makes them even if this breaks off in between.
 
-Of days that are older than `rollups.SUMMED_S` sums by minute are forgotten. What sums there are by hour and day stays
+Of days that are older than `Kept.summed_s` sums by minute are forgotten. What sums there are by hour and day stays
 as it is; where there are none, they are made over a table of minutes that forgets nothing.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
 from itertools import groupby
 
 from campaign_express.analytics import rollups
-from campaign_express.analytics.audit import Difference, midnight, sums_differences
+from campaign_express.analytics.audit import ATTEMPTS, PAUSE_S, Difference, marks, midnight, sums_differences
+from campaign_express.analytics.retention import in_force
 from campaign_express.pipeline.archive import span
 from campaign_express.pipeline.loader import mark_dirty
 from campaign_express.ports import Warehouse
@@ -35,21 +37,46 @@ _OLD = " AND part = 'events' AND dimension IN ('', 'creative', 'exchange')"
 def resum(
     warehouse: Warehouse, days: Sequence[date], told: Callable[[float], None] = lambda share: None
 ) -> tuple[list[date], list[Difference]]:
-    """Days whose sums stay as they are, and where those of the others are not what the tables hold."""
+    """Days whose sums stay as they are, and where those of the others are not what the tables hold.
+
+    Days that get events meanwhile are not compared: the pipeline sums them again.
+    """
+    marked: dict[date, int] = {}  # when we did, by the store's clock
     now_s = store_ms(warehouse) // 1000
-    summed = [day for day in days if midnight(day) >= now_s - rollups.SUMMED_S or not _has_sums(warehouse, day)]
+    kept = in_force(warehouse)
+    summed = [day for day in days if midnight(day) >= now_s - kept.summed_s or not _has_sums(warehouse, day)]
     for number, day in enumerate(summed):
         minutes = minutes_of(warehouse, day)
         mark_dirty(warehouse, [minute // 60 for minute in minutes])
-        old = _OLD if midnight(day) < now_s - rollups.DETAILED_S else ""
+        old = _OLD if midnight(day) < now_s - kept.detailed_s else ""
         for table in _SUMS:
             warehouse.run(f"ALTER TABLE {table} DELETE WHERE {_WITHIN}{old} SETTINGS mutations_sync = 2", span(day))
         mark_dirty(warehouse, [minute // 60 for minute in minutes])
-        with _by_minute(warehouse, midnight(day) < now_s - rollups.SUMMED_S) as by_minute:
+        marked[day] = store_ms(warehouse)
+        with _by_minute(warehouse, midnight(day) < now_s - kept.summed_s) as by_minute:
             for hour, of_hour in groupby(minutes, lambda minute: minute // 3600):
                 rollups.build(warehouse, list(of_hour), store_ms(warehouse), by_minute=by_minute)
                 told((number + hour % 24 / 24) / len(summed))
-    return [day for day in days if day not in summed], list(sums_differences(warehouse, summed, now_s))
+    return [day for day in days if day not in summed], _differences(warehouse, marked, now_s)
+
+
+def _differences(warehouse: Warehouse, marked: dict[date, int], now_s: int) -> list[Difference]:
+    """Of the days that have got nothing since they were `marked`."""
+
+    def quiet() -> list[date]:
+        got = marks(warehouse)
+        return [day for day, at in marked.items() if got.get(day, (0, False))[0] <= at]
+
+    found: list[Difference] = []
+    for _ in range(ATTEMPTS):
+        days = quiet()
+        found = list(sums_differences(warehouse, days, now_s))
+        if not found:
+            break
+        time.sleep(PAUSE_S)  # rows are marked after they are inserted
+        if quiet() == days:
+            break
+    return found
 
 
 def store_ms(warehouse: Warehouse) -> int:

@@ -13,8 +13,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from campaign_express.analytics import rollups
+from campaign_express.analytics import retention, rollups
 from campaign_express.analytics.migrate import migrate
+from campaign_express.analytics.retention import Kept
 from campaign_express.errors import Unavailable
 from campaign_express.families import Family
 from campaign_express.pipeline.metrics import families
@@ -31,8 +32,10 @@ OPEN_PAUSE_S = 2.0
 class Store:
     """The warehouse, opened and migrated when it is first wanted, by whoever wants it first."""
 
-    def __init__(self, open_: Callable[[], Warehouse]) -> None:
+    def __init__(self, open_: Callable[[], Warehouse], kept: Kept) -> None:
+        """`kept`: for how long its tables are to keep rows."""
         self._open = open_
+        self._kept = kept
         self._opening = threading.Lock()
         self._warehouse: Warehouse | None = None
         self._not_before = 0.0
@@ -47,6 +50,7 @@ class Store:
                 warehouse = self._open()
                 try:
                     migrate(warehouse)
+                    retention.apply(warehouse, self._kept)
                 except BaseException:
                     warehouse.close()
                     raise

@@ -18,6 +18,7 @@ import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -150,6 +151,32 @@ def campaign_express(here: Installation, *arguments: str) -> subprocess.Complete
     )
 
 
+def tables_are_asked(here: Installation) -> None:
+    """Beside the bidder, which has them open, by commands and by the operator's app."""
+
+    def told() -> bool:
+        """Of the bids that were asked for."""
+        url = f"http://127.0.0.1:{here.ports['serve_port']}/v1/reports?report=funnel"
+        with urllib.request.urlopen(url, timeout=30) as answer:
+            return sum(row[1] for row in json.load(answer)["rows"]) >= 2
+
+    assert until(told, 60.0)
+    today = str(datetime.now(UTC).date())
+    yesterday = str(datetime.now(UTC).date() - timedelta(days=1))  # when it is midnight
+    days = ("--from", yesterday, "--to", today)
+    for command, said in (
+        (("report", "funnel", "--from", "yesterday", "--group-by", "reason"), "bid"),
+        (("audit",), "ledger, event log, tables and sums agree"),
+        (("events", "replay", *days), "rows of these days"),
+        (("privacy", "erase", "ifa:nobody"), "nothing is left"),
+    ):
+        done = campaign_express(here, *command)
+        assert done.returncode == 0, done.stderr
+        assert said in done.stdout
+        assert "asked of the bidder that runs (process" in done.stderr
+    assert told(), "what was built anew is what was there"
+
+
 def test_it_starts_bids_stops_and_finds_its_data_again(here: Installation, tmp_path: Path) -> None:
     process = bring_up(here)
     answer = try_it(here)
@@ -170,6 +197,8 @@ def test_it_starts_bids_stops_and_finds_its_data_again(here: Installation, tmp_p
 
     catalog = Path(ROOT, "campaign_express", "data", "examples", "catalog.yaml")
     assert "published version 1" in campaign_express(here, "catalog", "publish", str(catalog)).stdout
+
+    tables_are_asked(here)
 
     os.killpg(process.pid, signal.SIGINT)  # Ctrl-C at a terminal goes to the whole group
     process.wait(DOWN_S)

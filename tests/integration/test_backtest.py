@@ -104,13 +104,12 @@ def frames(bodies: list[bytes]) -> list[bytes]:
 
 
 def whole(body: bytes) -> bool:
-    """Whether the logged form holds all that decided: no city, ids that are only counted, words or home of a person."""
+    """Whether the logged form holds all that decided: no city, ids that are only counted, or words of a person."""
     request = json.loads(body)
     user, device = request.get("user", {}), request.get("device", {})
     geos = [device.get("geo", {}), user.get("geo", {})]
     eids = user.get("eids") or user.get("ext", {}).get("eids")
-    home = bool(user.get("geo")) and not device.get("geo")
-    return not (any(geo.get("city") for geo in geos) or eids or user.get("keywords") or user.get("kwarray") or home)
+    return not (any(geo.get("city") for geo in geos) or eids or user.get("keywords") or user.get("kwarray"))
 
 
 def test_the_same_again_is_exactly_the_same(bodies: list[bytes], frames: list[bytes]) -> None:
@@ -147,6 +146,25 @@ def test_consent_is_that_of_then_though_its_string_is_not_kept(bodies: list[byte
     backtest = Backtest(build_bidder(SETTINGS))
     list(backtest.run(rows))
     assert backtest.report.same == backtest.report.requests == len(rows) > 20
+
+
+@pytest.mark.parametrize("device", [{"ua": "x"}, {"geo": {"utcoffset": 60}}, None])
+def test_a_contextual_request_that_only_the_persons_home_places(bodies: list[bytes], device: dict[str, Any]) -> None:
+    """Its country decides, and is kept without the rest of the person."""
+    home = {"country": "USA", "region": "CA", "lat": 37.77, "lon": -122.41, "utcoffset": -480}
+    person = {"id": "USER-ID", "geo": home}
+    placed = [
+        {**msgspec.json.decode(body), "user": person, "device": device, "regs": {"gdpr": 0, "us_privacy": "1YYN"}}
+        for body in bodies[:150]
+    ]
+    rows = logged(events_of(frames_of([msgspec.json.encode(one) for one in placed])))
+    assert all('"country":"USA"' in row.body for row in rows)
+    assert not any("USER-ID" in row.body or '"user"' in row.body or "37.7" in row.body for row in rows)
+    backtest = Backtest(build_bidder(SETTINGS))
+    list(backtest.run(rows))
+    report = backtest.report
+    assert report.same == report.requests == len(rows) == len(placed)
+    assert report.before.bids > 20
 
 
 def test_what_a_budget_decided_is_left_out(bodies: list[bytes], frames: list[bytes]) -> None:

@@ -237,8 +237,13 @@ def test_check_config_finds_what_a_start_would_refuse(monkeypatch: pytest.Monkey
     monkeypatch.setenv("CAMPAIGN_EXPRESS_LEASE_S", "7")
     monkeypatch.setenv("CAMPAIGN_EXPRESS_SIMULATED_CLOCK", "soon")
     monkeypatch.setenv("CAMPAIGN_EXPRESS_NOTIFY_EMAIL_TO", "a@example.com")
+    monkeypatch.setenv("CAMPAIGN_EXPRESS_CLICKHOUSE_URL", "clickhouse://u:pass-word@")
+    monkeypatch.setenv("CAMPAIGN_EXPRESS_EVENTS_KEEP_DAYS", "1")
     said = refused("check-config")
-    for told in ("args.redis_url: holds a secret", "lease_s: 7", "simulated_clock", "sendgrid_api_key"):
+    for told in (
+        *("args.redis_url: holds a secret", "lease_s: 7", "simulated_clock", "sendgrid_api_key"),
+        *("clickhouse_url: a host or port is missing", "events_keep_days: 1 days are too few"),
+    ):
         assert told in said
     assert "pass-word" not in said
 
@@ -251,6 +256,7 @@ def test_check_config_holds_settings_against_the_exchanges(monkeypatch: pytest.M
 def test_check_config_shows_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CAMPAIGN_EXPRESS_REDIS_URL", "redis://u:pass-word@redis.example:6379/0")
     monkeypatch.setenv("CAMPAIGN_EXPRESS_NATS_URL", "nats://u:pass-word@nats.example:4222")
+    monkeypatch.setenv("CAMPAIGN_EXPRESS_CLICKHOUSE_URL", "clickhouses://u:pass-word@click.example,other.example:1/db")
     monkeypatch.setenv("CAMPAIGN_EXPRESS_NOTIFY_WEBHOOK_URL", "https://hooks.example/pass-word")
     monkeypatch.setenv("CAMPAIGN_EXPRESS_NOTIFY_WEBHOOK_SECRET", "0123456789abcdef")
     result = run("check-config")
@@ -258,6 +264,7 @@ def test_check_config_shows_no_password(monkeypatch: pytest.MonkeyPatch) -> None
     assert "pass-word" not in result.output
     assert "redis.example:6379" in result.output
     assert "nats.example:4222" in result.output
+    assert "clickhouses://click.example:9440,other.example:1/db" in result.output
 
 
 @pytest.mark.parametrize(

@@ -55,9 +55,6 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClickHouseProce
         absent("clickhouse-server")
     process = ClickHouseProcess(tmp_path_factory.mktemp("clickhouse"))
     process.start()
-    with_default = OldWarehouse(f"{process.url}/default")
-    with_default.run("CREATE DATABASE campaign_express")
-    with_default.close()
     yield process
     process.kill()
 
@@ -78,6 +75,32 @@ def messages(events: list[MoneyEvent], first_seq: int = 1) -> list[Message]:
 
 def frame(first: int, count: int) -> Message:
     return Message(1, "decisions.0", encode_frame(DecisionFrame(1, "f", [decision(first + n) for n in range(count)])))
+
+
+@pytest.mark.parametrize("name", ["fresh", "it's `named` \\\\ badly"])
+def test_a_server_that_is_new_gets_its_database(server: ClickHouseProcess, name: str) -> None:
+    warehouse = OldWarehouse(f"{server.url}/{quote(name)}")
+    with pytest.raises(WarehouseError, match="code 81"):
+        warehouse.query("SELECT 1")
+    assert len(migrate(warehouse)) == len(migrations())
+    assert migrate(warehouse) == []
+    assert warehouse.query("SELECT currentDatabase()").rows == [(name,)]
+    assert warehouse.query("SELECT count() FROM events").rows == [(0,)]
+    warehouse.run("DROP TABLE events")
+    warehouse.close()
+    others = OldWarehouse(f"{server.url}/default")
+    assert others.query(
+        "SELECT count() FROM system.tables WHERE name = 'migrations' AND database = 'default'"
+    ).rows == [(0,)]
+    others.close()
+
+
+def test_a_cluster_gets_its_database_on_all_servers(server: ClickHouseProcess) -> None:
+    """This one has no coordinator, and says that it was to do it for a cluster."""
+    warehouse = OldWarehouse(f"{server.url}/everywhere", cluster="of two")
+    with pytest.raises(WarehouseError, match="Requested cluster 'of two' not found"):
+        warehouse.make_database()
+    warehouse.close()
 
 
 def test_migrations_apply_once(store: OldWarehouse) -> None:

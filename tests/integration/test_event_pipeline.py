@@ -358,7 +358,7 @@ def test_sums_are_made_anew_and_never_added_to(
 
 
 def test_a_directory_of_chdb_belongs_to_one_process(chdb: ChdbWarehouse) -> None:
-    directory = Path(chdb.where.removeprefix("chDB in "))
+    directory = Path(chdb.where.removeprefix("chDB in ").partition(",")[0])
     with pytest.raises(Unavailable, match="another process has it"):
         ChdbWarehouse(directory)
 

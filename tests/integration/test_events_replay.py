@@ -31,10 +31,11 @@ def world() -> World:
 
 
 @pytest.fixture
-def data(world: World, nats_process: NatsProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def data(world: World, valkey: str, nats_process: NatsProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in list(os.environ):
         if name.startswith("CAMPAIGN_EXPRESS_"):
             monkeypatch.delenv(name)
+    monkeypatch.setenv("CAMPAIGN_EXPRESS_REDIS_URL", valkey)
     monkeypatch.setenv("CAMPAIGN_EXPRESS_NATS_URL", nats_process.url)
     monkeypatch.setenv("CAMPAIGN_EXPRESS_DATA_DIR", str(tmp_path))
     monkeypatch.chdir(tmp_path)
@@ -187,6 +188,8 @@ def test_a_stream_that_has_lost_its_beginning_is_refused(
 class Breaking:
     """A source that breaks off after so many inserts."""
 
+    grows = True
+
     def __init__(self, source: StreamSource, inserts: int) -> None:
         self._source, self._left = source, inserts
 
@@ -239,6 +242,7 @@ def test_what_comes_while_it_is_read_is_not_lost(
     source = StreamSource(nats_process.url)
 
     class Slow:
+        grows = True
         lacks, load_later = staticmethod(source.lacks), staticmethod(source.load_later)
 
         @staticmethod

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 from nats_server import NatsProcess
+from pyarrow import parquet
 from redis import Redis, RedisCluster
 from told_world import STREAM, fill, tables, totals
 from typer.testing import CliRunner
@@ -40,6 +41,7 @@ from campaign_express.events import (
     request_key,
     subject,
 )
+from campaign_express.pipeline.archive import writing
 from campaign_express.ports import Touch
 
 ANN, BOB = ("ifa:ann", "buyeruid@x:7"), ("ifa:bob",)
@@ -242,6 +244,49 @@ def test_an_export_leads_to_nobody(place: Place) -> None:
     keeper.refresh()
     assert keeper.pseudonyms.reveal(place.user["ann"]) == ""
     assert keeper.pseudonyms.reveal(place.user["bob"]) == place.token["bob"]
+
+
+def test_an_export_that_is_named_is_written_anew(place: Place, tmp_path: Path) -> None:
+    """It is that of the tables afterwards, whose rows stay; the proof has it beside them."""
+    day = str(place.now()["events"][0][0].date())
+    days = ("--from", day, "--to", day)
+    for directory in ("archive", "other"):
+        run("events", "export", *days, directory)
+    before = {path.name for path in (tmp_path / "archive").rglob("*.parquet")}
+    [events] = (tmp_path / "archive" / "events").glob("*.parquet")
+    (tmp_path / "archive" / "events" / f"{day}.parquet").write_bytes(events.read_bytes())  # of an export that broke off
+    said = run("privacy", "erase", "ifa:ann", "--exports", "archive", "--exports", "other")
+    for name, count in (("events", "6"), ("decisions", "2"), ("requests", "2")):
+        for where in ("tables", "exports in archive", "exports in other"):
+            assert rows(said)[f"{where}: {name}"] == [count, "0"]
+    assert said.endswith(
+        "nothing is left here and in the exports in archive, other, and what streams, other exports and backups hold "
+        "leads to nobody\n"
+    )
+    files = {path.name for path in (tmp_path / "archive").rglob("*.parquet")}
+    assert len(files - before) == len(before - files) == 3
+    names = {place.user["ann"], place.token["ann"]}
+    for path in (tmp_path / "archive").rglob("*.parquet"):
+        read = parquet.read_table(path).to_pydict()
+        assert names.isdisjoint(read["user"])
+        assert place.user["bob"] in read["user"]
+    erased = place.now()
+    run("events", "replay", *days, "--source", "archive")  # its checksums are right, and its rows as many
+    assert place.now() == erased
+
+
+def test_an_export_that_is_damaged_stops_an_erasure_before_the_keys_go(place: Place, tmp_path: Path) -> None:
+    day = str(place.now()["events"][0][0].date())
+    run("events", "export", "--from", day, "--to", day, "archive")
+    [path] = (tmp_path / "archive" / "requests").glob("*.parquet")
+    path.write_bytes(path.read_bytes()[:-1])
+    (tmp_path / "empty").mkdir()
+    assert "empty: holds no export" in run("privacy", "erase", "ifa:ann", "--exports", "empty", code=1)
+    assert "is damaged" in run("privacy", "erase", "ifa:ann", "--exports", "archive", code=1)
+    assert place.keys.all_of(place.token["ann"])[0] == place.user["ann"]
+    with writing(tmp_path / "archive"):
+        said = run("events", "export", "--from", day, "--to", day, "archive", code=1)
+        assert "another command writes to it" in said
 
 
 @pytest.mark.parametrize(

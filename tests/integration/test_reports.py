@@ -21,6 +21,7 @@ from campaign_express.analytics.report_kinds import KINDS
 from campaign_express.analytics.report_query import NAMES
 from campaign_express.analytics.report_sql import RAW
 from campaign_express.analytics.reports import DailyBudget, Report, answer, parse, run
+from campaign_express.analytics.retention import DEFAULTS
 from campaign_express.errors import InvalidRequest
 from tests.support import report_world as world
 
@@ -163,8 +164,9 @@ def test_several_dimensions_from_bids(store: ChdbWarehouse, group_by: str, filte
         assert compare(store, zone, "2026-10-31T02:30", "2026-11-02T01:07", "day", group_by, **filters) == RAW
 
 
-def test_spend_of_events_needs_no_decisions(store: ChdbWarehouse) -> None:
+def test_spend_of_events_needs_no_decisions(store: ChdbWarehouse, monkeypatch: pytest.MonkeyPatch) -> None:
     """Half-hour zones a quarter later: minutes are forgotten, notices are not."""
+    monkeypatch.setattr("campaign_express.analytics.reports.in_force", lambda _: DEFAULTS)  # this store forgets nothing
     pairs = [("report", "spend"), ("from", "2026-10-31"), ("to", "2026-11-02"), ("timezone", "Asia/Kolkata")]
     late = world.NOW_MS + 90 * 86_400_000
     made = run(store, parse(pairs, late), dict)

@@ -1,16 +1,17 @@
-"""`report` while no bidder runs: it opens the store of this machine, sums what is not summed, and leaves it."""
+"""`report`: it asks the bidder that has this machine's tables, or opens them, sums what is not summed, leaves them."""
 
 from __future__ import annotations
 
 import json
 import time
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from campaign_express.adapters.chdb import ChdbWarehouse
+from campaign_express.adapters.chdb_socket import OwnedChdb
+from campaign_express.analytics import rollups
 from campaign_express.analytics.migrate import migrate
 from campaign_express.cli import app
 from campaign_express.events import (
@@ -27,11 +28,8 @@ from campaign_express.pipeline.loader import LOADERS, Message, mark_dirty
 
 @pytest.fixture
 def data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Of a machine on which nothing listens."""
-    spare = HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
-    spare.server_close()
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("CAMPAIGN_EXPRESS_SERVE_PORT", str(spare.server_port))
+    monkeypatch.delenv("CAMPAIGN_EXPRESS_CLICKHOUSE_URL", raising=False)
     monkeypatch.setenv("CAMPAIGN_EXPRESS_DATA_DIR", str(tmp_path / "var"))
     return tmp_path / "var"
 
@@ -74,6 +72,7 @@ def test_the_store_is_opened_summed_and_left(data_dir: Path) -> None:
     for _ in range(2):  # it can be opened again: nothing holds it
         done = CliRunner().invoke(app, ["report", "delivery", "--from", "yesterday", "--format", "json"])
         assert done.exit_code == 0, done.output
+        assert f"tables: chDB in {data_dir / 'chdb'}, opened by this process" in done.stderr
         told = json.loads(done.stdout)
         assert told["source"] == "rollup_day"
         assert told["rows"][0][:8] == ["sun", "sun-a", 1, 1, 0, 0, 0, "0.001500"]
@@ -83,10 +82,19 @@ def test_the_store_is_opened_summed_and_left(data_dir: Path) -> None:
     assert (refused.exit_code, "period is none of minute" in refused.stderr) == (2, True)
 
 
-def test_a_store_that_another_has(data_dir: Path) -> None:
-    holder = ChdbWarehouse(data_dir / "chdb")
+def test_a_bidder_that_runs_is_asked(data_dir: Path, tmp_path: Path) -> None:
+    filled(data_dir / "chdb")
+    bidder = OwnedChdb(data_dir / "chdb")
     try:
-        done = CliRunner().invoke(app, ["report", "delivery"])
+        rollups.catch_up(bidder, everything=True)  # as it does by itself
+        options = ("report", "delivery", "--from", "yesterday", "--filter", "campaign=sun-a", "--format")
+        done = CliRunner().invoke(app, [*options, "csv"])
+        assert (done.exit_code, "asked of the bidder that runs" in done.stderr) == (0, True), done.output
+        assert done.stdout.splitlines()[1].startswith("sun,sun-a,1,1,0,0,0,0.001500")
+        file = tmp_path / "report.parquet"
+        assert CliRunner().invoke(app, [*options, "parquet", "--output", str(file)]).exit_code == 0
+        assert file.read_bytes()[:4] == b"PAR1"
+        assert CliRunner().invoke(app, [*options, "table", "--output", str(tmp_path / "t.txt")]).exit_code == 0
+        assert "sun-a" in (tmp_path / "t.txt").read_text()
     finally:
-        holder.close()
-    assert (done.exit_code, "another process has it" in done.stderr) == (1, True)
+        bidder.close()

@@ -15,6 +15,8 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from campaign_express.adapters.chdb import ChdbWarehouse
 from campaign_express.adapters.ledger import Ledger
 from campaign_express.adapters.nats import StreamTerms, connect, ensure_stream
@@ -46,6 +48,7 @@ from campaign_express.events import (
     subject,
 )
 from campaign_express.pipeline.loader import LOADERS, mark_dirty
+from tests.support.stored import notice, stray
 
 CATALOG = """
 advertisers:
@@ -128,14 +131,8 @@ class World:
         )
 
         def event(kind: str, **more: Any) -> MoneyEvent:
-            made = MoneyEvent(
-                id=event_id(kind, key),
-                bid_key=key,
-                kind=kind,
-                exchange="x",
-                auction=auction,
-                imp="1",
-                bid=f"{auction}.0",
+            made = notice(
+                *(kind, "x", auction),
                 advertiser=advertiser,
                 campaign=campaign,
                 creative=creative,
@@ -192,23 +189,7 @@ class World:
         self.money.append(_conversion(again, f"order-{first.auction}", 9_000_000))
         at = self._moment(self.days[0])
         for advertiser in ("acme", "o.ther"):
-            self.money.append(
-                MoneyEvent(
-                    id=event_id("conversion", advertiser, "stray"),
-                    bid_key="",
-                    kind="conversion",
-                    exchange="",
-                    auction="",
-                    imp="",
-                    bid="",
-                    advertiser=advertiser,
-                    campaign="",
-                    creative="",
-                    authorised_micros=0,
-                    bid_ms=at,
-                    value_micros=3,
-                )
-            )
+            self.money.append(stray(advertiser, "stray", at, 3))
             self._count(self.days[0], advertiser, "", conversions=1, value_micros=3)
 
     def _count(self, day: date, advertiser: str, campaign: str, **more: int) -> None:
@@ -244,20 +225,10 @@ class World:
 
 
 def _conversion(click: MoneyEvent, order: str, value_micros: int) -> MoneyEvent:
-    return MoneyEvent(
+    return msgspec.structs.replace(
+        click,
         id=event_id("conversion", click.advertiser, order),
-        bid_key=click.bid_key,
         kind="conversion",
-        exchange=click.exchange,
-        auction=click.auction,
-        imp=click.imp,
-        bid=click.bid,
-        advertiser=click.advertiser,
-        campaign=click.campaign,
-        creative=click.creative,
-        authorised_micros=click.authorised_micros,
-        lease=click.lease,
-        bid_ms=click.bid_ms,
         received_ms=click.bid_ms + 9_000,
         value_micros=value_micros,
         macros={"order_id": order},
@@ -288,6 +259,8 @@ def fill(warehouse: Any, url: str) -> None:
     seconds = [minute * 60 for minute in sorted(minutes)]
     for at in range(0, len(seconds), 60):
         rollups.build(warehouse, seconds[at : at + 60], int(time.time() * 1000))
+    # As it is some time later: nothing has come since it was summed.
+    warehouse.run("INSERT INTO rollup_marks SELECT start, 'built', at + 1 FROM rollup_marks FINAL WHERE kind = 'dirty'")
 
 
 def totals(warehouse: Any) -> dict[str, list[Any]]:

@@ -29,11 +29,11 @@ from campaign_express.events import (
     encode_change,
     encode_event,
     encode_frame,
-    event_id,
     impression_cost,
 )
 from campaign_express.pipeline.loader import LOADERS, Message
 from campaign_express.ports import Warehouse
+from tests.support.stored import notice, stray
 
 START = int(datetime(2026, 10, 31, tzinfo=UTC).timestamp())
 DAYS = 3  # of which in the second the clocks of North America are put back
@@ -102,14 +102,8 @@ def make(bids: int, seed: int) -> World:
             continue
 
         def event(kind: str, clear: int = -1, sets: bool = False, **more: Any) -> MoneyEvent:
-            return MoneyEvent(
-                id=event_id(kind, key, more.pop("detail", "")),  # noqa: B023  # used at once
-                bid_key=key,  # noqa: B023
-                kind=kind,
-                exchange=exchange,  # noqa: B023
-                auction=auction,  # noqa: B023
-                imp="1",
-                bid=f"{auction}.0",  # noqa: B023
+            return notice(
+                *(kind, exchange, auction, more.pop("detail", "")),  # noqa: B023  # used at once
                 advertiser=CAMPAIGNS[campaign],  # noqa: B023
                 campaign=campaign,  # noqa: B023
                 creative=creative,  # noqa: B023
@@ -144,25 +138,7 @@ def make(bids: int, seed: int) -> World:
                 tell(event("conversion", value_micros=worth, detail=f"{number}/{order}"))
     for number in range(bids // 50):  # due to nobody, two advertisers in one minute among them
         time_ms = (START + 3600 * (number // 2 * 5 % (24 * DAYS))) * 1000 + number
-        advertiser = ("sun", "moon")[number % 2]
-        tell(
-            MoneyEvent(
-                id=event_id("conversion", advertiser, f"n{number}"),
-                bid_key="",
-                kind="conversion",
-                exchange="",
-                auction="",
-                imp="",
-                bid="",
-                advertiser=advertiser,
-                campaign="",
-                creative="",
-                authorised_micros=0,
-                bid_ms=time_ms,
-                received_ms=time_ms,
-                value_micros=7,
-            )
-        )
+        tell(stray(("sun", "moon")[number % 2], f"n{number}", time_ms, 7))
     for number in range(bids // 4):
         time_ms = START * 1000 + rng.randrange(DAYS * 86_400_000)
         no_bid = DecisionEvent(

@@ -9,17 +9,39 @@ from campaign_express.events import DecisionEvent, MoneyEvent, bid_key, event_id
 NOON_MS = 1_795_867_200_000  # 2026-11-28T12:00Z
 
 
-def money(number: int, kind: str = "win", **more: Any) -> MoneyEvent:
-    """What became of bid `number`, which was made `number` seconds after noon."""
-    key = bid_key("x", f"a{number}", "1", f"a{number}.0")
+def notice(kind: str, exchange: str, auction: str, detail: str = "", **more: Any) -> MoneyEvent:
+    """What became of the only bid of an auction. `detail`: which one, of several of this kind."""
+    key = bid_key(exchange, auction, "1", f"{auction}.0")
     fields: dict[str, Any] = {
-        "id": event_id(kind, key),
+        "id": event_id(kind, key, detail),
         "bid_key": key,
         "kind": kind,
-        "exchange": "x",
-        "auction": f"a{number}",
+        "exchange": exchange,
+        "auction": auction,
         "imp": "1",
-        "bid": f"a{number}.0",
+        "bid": f"{auction}.0",
+    }
+    return MoneyEvent(**{**fields, **more})
+
+
+def stray(advertiser: str, order: str, bid_ms: int, value_micros: int) -> MoneyEvent:
+    """A conversion that is due to nobody."""
+    nothing = dict.fromkeys(("bid_key", "exchange", "auction", "imp", "bid", "campaign", "creative"), "")
+    return MoneyEvent(
+        id=event_id("conversion", advertiser, order),
+        kind="conversion",
+        advertiser=advertiser,
+        authorised_micros=0,
+        bid_ms=bid_ms,
+        received_ms=bid_ms,
+        value_micros=value_micros,
+        **nothing,
+    )
+
+
+def money(number: int, kind: str = "win", **more: Any) -> MoneyEvent:
+    """What became of bid `number`, which was made `number` seconds after noon."""
+    fields: dict[str, Any] = {
         "advertiser": "acme",
         "campaign": f"c{number % 3}",
         "creative": f"c{number % 3}-k",
@@ -27,7 +49,7 @@ def money(number: int, kind: str = "win", **more: Any) -> MoneyEvent:
         "bid_ms": NOON_MS + number * 1000,
         "received_ms": NOON_MS + number * 1000 + 700,
     }
-    return MoneyEvent(**{**fields, **more})
+    return notice(kind, "x", f"a{number}", **{**fields, **more})
 
 
 def decision(number: int, **more: Any) -> DecisionEvent:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 import pytest
 
 from campaign_express import config
-from campaign_express.config import Secret, Settings
+from campaign_express.config import URL_FIELDS, Secret, Settings, refuse_secrets
 from campaign_express.errors import ConfigError
 
 
@@ -62,3 +64,24 @@ def test_secrets_do_not_show(name: str) -> None:
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(AttributeError):
         Settings().http_port = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("name", ["redis_url", "nats_url"])
+@pytest.mark.parametrize("password", ["s3c[ret", "s3c]ret", "s3c/ret", "s3c#ret", "s3c?ret", "s3c,ret"])
+def test_a_password_that_makes_a_url_unreadable_is_named_and_not_shown(name: str, password: str) -> None:
+    scheme = name.removesuffix("_url")
+    key = f"CAMPAIGN_EXPRESS_{name.upper()}"
+    with pytest.raises(ConfigError) as raised:
+        config.load({}, {key: f"{scheme}://user:{password}@host.example:1"})
+    assert raised.value.problems[0].startswith(f"{key}: cannot be read as a url")
+    assert "s3c" not in str(raised.value)
+    encoded = quote(password, safe="")
+    assert getattr(config.load({}, {key: f"{scheme}://user:{encoded}@host.example:1"}), name)
+
+
+@pytest.mark.parametrize("password", ["plain", "s3c[ret", "s3c/ret"])
+def test_whatever_the_password_it_is_refused_among_args(password: str) -> None:
+    for name in URL_FIELDS:
+        with pytest.raises(ConfigError, match=f"args.{name}: holds a secret") as raised:
+            refuse_secrets({name: f"x://user:{password}@host"})
+        assert password not in str(raised.value)

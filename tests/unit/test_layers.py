@@ -45,7 +45,7 @@ MAY: dict[str, set[str]] = {
     "pipeline": {"analytics", "ports", "errors", "events", "families", "adapters", "treasury", "pipeline"},
     "streams": {"adapters", "config", "events"},
     "sizing": {"config", "events"},
-    "bootstrap_warehouse": {"adapters", "config", "ports"},
+    "bootstrap_warehouse": {"adapters", "analytics", "config", "errors", "ports"},
     "bootstrap_pipeline": {
         *("adapters", "analytics", "bidding", "bootstrap_warehouse", "clock", "config", "errors", "events"),
         *("packaged", "pipeline", "ports", "streams"),
