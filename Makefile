@@ -18,7 +18,7 @@ run: $(VENV)/runtime.stamp  ## Start everything on this machine; Ctrl-C stops it
 	@exec $(BIN)/campaign-express up
 
 test: $(VENV)/dev.stamp  ## Run the whole test suite
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 $(ARGS)
 
 lint: $(VENV)/dev.stamp  ## Check style (ruff) and types (mypy, strict)
 	$(BIN)/ruff check .

@@ -3,25 +3,22 @@ refuses.
 
 A cell is asked for bids by the simulated exchanges, which tell it of everything once and never again. Meanwhile the
 event pipeline is killed (SIGKILL) ten times, NATS is restarted twice (once by SIGKILL), and the store is taken away for
-a while. Afterwards the tables must hold exactly what the exchanges told, and cost what they say, to the micro. Writes
-benchmarks/results/chaos.json; ends with 1 where anything was lost or doubled. docs/pipeline.md says more.
+a while. Afterwards the tables must hold exactly what the exchanges told, and cost what they say, to the micro. Then
+`catch_up.py`: how fast a backlog is stored while events go on coming. Writes benchmarks/results/chaos.json; ends with 1
+where anything was lost or doubled, or a backlog is not stored in time. docs/pipeline.md says more.
 """
 
 from __future__ import annotations
 
 import argparse
-import asyncio
-import fcntl
 import os
 import random
 import signal
-import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,34 +26,27 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from benchmarks import day_plan
+from benchmarks import catch_up, day_plan
+from benchmarks.catch_up import CatchUp
 from benchmarks.day_servers import Servers
+from benchmarks.on_ray import on_ray, serve  # before whatever imports ray
+from benchmarks.pipeline_process import Pipeline, caught_up, taken
 from benchmarks.processes import become_reaper, descendants, free_port
-from campaign_express.serving import environment
-
-environment.prepare()
-
-import ray  # noqa: E402  # reads its environment when imported
-from ray import serve  # noqa: E402
-
-from campaign_express import config  # noqa: E402
-from campaign_express.adapters.nats import connect  # noqa: E402
-from campaign_express.adapters.stream_ranges import PREFIX  # noqa: E402
-from campaign_express.analytics import rollups  # noqa: E402
-from campaign_express.analytics.migrate import migrate  # noqa: E402
-from campaign_express.bidding.model import Budget, Pacing  # noqa: E402
-from campaign_express.bootstrap_warehouse import CHDB, open_warehouse  # noqa: E402
-from campaign_express.config import PREFIX as ENVIRONMENT  # noqa: E402
-from campaign_express.config import Settings  # noqa: E402
-from campaign_express.events import CHANGES, DECISIONS, STREAM  # noqa: E402
-from campaign_express.exchange import simulation  # noqa: E402
-from campaign_express.exchange.told import Expected, expect  # noqa: E402
-from campaign_express.exchange.venues import SOLO  # noqa: E402
-from campaign_express.ports import Warehouse  # noqa: E402
-from campaign_express.serving import builder  # noqa: E402
+from campaign_express import config
+from campaign_express.analytics import rollups
+from campaign_express.analytics.migrate import migrate
+from campaign_express.bidding.model import Budget, Pacing
+from campaign_express.bootstrap_warehouse import CHDB, open_warehouse
+from campaign_express.config import Settings
+from campaign_express.exchange import simulation
+from campaign_express.exchange.told import Expected, expect
+from campaign_express.exchange.venues import SOLO
+from campaign_express.ports import Warehouse
+from campaign_express.serving import builder
 
 RESULTS = Path(__file__).resolve().parent / "results"
 DRAIN_S = 180.0
+OVER_LIVE = 5.0  # so many times as fast as events come is wanted to be caught up
 BROKER_AWAY_S = 1.0  # the outage itself: cells must spool meanwhile
 KINDS = ("win", "loss", "billing", "impression", "click", "conversion")
 
@@ -91,49 +81,15 @@ class Outcome(Struct, kw_only=True):
     refused_s: float
     caught_up_s: float  # from the last notice until everything was stored
     seconds: float
+    catch_up: CatchUp | None = None  # after an outage of the store, in a run of its own
+    catch_up_over_live: float = 0.0
 
     def missed(self) -> bool:
-        return bool(self.lost or self.doubled or self.spend_difference_micros)
-
-
-class Pipeline:
-    """The event pipeline, in a process that can be killed."""
-
-    def __init__(self, settings: dict[str, Any], directory: Path) -> None:
-        self._environment = {
-            **os.environ,
-            **{ENVIRONMENT + name.upper(): str(value) for name, value in settings.items()},
-        }
-        self._log = directory / "pipeline.log"
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "campaign_express.serving.pipeline_alone"],
-                env=self._environment,
-                stdout=log,
-                stderr=log,
-            )
-
-    @property
-    def lives(self) -> bool:
-        return self._process is not None and self._process.poll() is None
-
-    def log_end(self) -> str:
-        return self._log.read_text(errors="replace")[-2000:]
-
-    def kill(self) -> None:
-        self._end(signal.SIGKILL)
-
-    def stop(self) -> None:
-        self._end(signal.SIGTERM)
-
-    def _end(self, number: int) -> None:
-        process, self._process = self._process, None
-        if process is not None and process.poll() is None:
-            process.send_signal(number)
-            process.wait(30)
+        catch_up = self.catch_up
+        slow = catch_up is not None and bool(
+            catch_up.lost or catch_up.doubled or catch_up.catch_up_over_live < OVER_LIVE
+        )
+        return slow or bool(self.lost or self.doubled or self.spend_difference_micros)
 
 
 class Chaos:
@@ -195,17 +151,6 @@ class Chaos:
         self._say("the broker was restarted")
 
 
-@contextmanager
-def taken(store: Path) -> Any:
-    """Hold the lock that says whose a chDB directory is: nobody else can write there."""
-    descriptor = os.open(store / "owner.lock", os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
 def prepared(size: Size, directory: Path, servers: Servers, http_port: int, more: dict[str, Any]) -> day_plan.Day:
     """A short day in real time with campaigns that have no budgets and win most auctions; the exchanges send some
     notices twice and lose none. The one that sends a single kind of notice takes no part."""
@@ -232,24 +177,6 @@ def prepared(size: Size, directory: Path, servers: Servers, http_port: int, more
     behaviour = msgspec.structs.replace(day.plan.behaviour, clicked=0.02, converted=0.3, convert_ms=60_000)
     plan = msgspec.structs.replace(day.plan, catalog=catalog, faults=faults, behaviour=behaviour)
     return replace(day, plan=plan)
-
-
-def caught_up(nats_url: str) -> bool:
-    """Whether the pipeline has stored everything that the streams hold."""
-
-    async def ask() -> bool:
-        client = await connect(nats_url, "chaos")
-        try:
-            context = client.jetstream()
-            for stream in (STREAM, DECISIONS, CHANGES):
-                found = [c for c in await context.consumers_info(stream) if (c.name or "").startswith(PREFIX)]
-                if not found or any((c.num_pending or 0) + (c.num_ack_pending or 0) for c in found):
-                    return False
-            return True
-        finally:
-            await client.close()
-
-    return asyncio.run(ask())
 
 
 def compare(warehouse: Warehouse, results: simulation.Results) -> dict[str, Any]:
@@ -332,33 +259,14 @@ def bring_about(
 
 def run(size: Size, directory: Path, say: Callable[[str], None]) -> Outcome:
     """With Ray and all servers started for it and ended after it."""
-    with Servers(directory, single=True) as servers:
-        ray.init(
-            address="local",
-            num_cpus=8,
-            include_dashboard=False,
-            log_to_driver=False,
-            object_store_memory=100_000_000,
-            namespace="chaos",
-            _temp_dir=str(directory / "ray"),
-        )
-        try:
-            serve_port = free_port()
-            serve.start(
-                http_options={"host": "127.0.0.1", "port": serve_port}, logging_config={"enable_access_log": False}
-            )
-            ports = {"grpc_port": free_port(), "metrics_port": free_port(), "serve_port": serve_port}
-            day = prepared(size, directory, servers, free_port(), ports)
-            from benchmarks.day import publish
-
-            publish(day, servers.redis_url)
-            settings = config.load(day.settings, {})
-            serve.run(builder.build(settings), name="chaos", route_prefix="/")
-            say("the cell is up")
-            return bring_about(size, directory, servers, day, settings, say)
-        finally:
-            serve.shutdown()  # type: ignore[no-untyped-call]
-            ray.shutdown()
+    with Servers(directory, single=True) as servers, on_ray(directory, "chaos") as serve_port:
+        ports = {"grpc_port": free_port(), "metrics_port": free_port(), "serve_port": serve_port}
+        day = prepared(size, directory, servers, free_port(), ports)
+        day_plan.publish(day, servers.redis_url)
+        settings = config.load(day.settings, {})
+        serve.run(builder.build(settings), name="chaos", route_prefix="/")
+        say("the cell is up")
+        return bring_about(size, directory, servers, day, settings, say)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -381,6 +289,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             outcome = run(
                 replace(size, requests=given.requests, seconds=given.seconds, kills=given.kills), Path(folder), say
             )
+        say("an outage of the store, and what it takes to catch up")
+        outcome.catch_up = catch_up.run(say)
+        outcome.catch_up_over_live = outcome.catch_up.catch_up_over_live
     finally:
         for pid in descendants(os.getpid()):
             os.kill(pid, signal.SIGKILL)

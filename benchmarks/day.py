@@ -22,19 +22,11 @@ from benchmarks import day_audit, day_plan, day_report
 from benchmarks.day_chaos import Chaos, agent_pids, treasury_status
 from benchmarks.day_servers import Servers
 from benchmarks.day_usage import cpu_by_part
+from benchmarks.on_ray import on_ray, serve  # before whatever imports ray
 from benchmarks.processes import become_reaper, descendants, free_port
-from campaign_express.serving import environment
-
-environment.prepare()
-
-import ray  # noqa: E402  # reads its environment when imported
-from ray import serve  # noqa: E402
-
-from campaign_express import config  # noqa: E402
-from campaign_express.adapters.catalog_store import CatalogStore  # noqa: E402
-from campaign_express.adapters.pacing_store import PacingStore  # noqa: E402
-from campaign_express.exchange import simulation  # noqa: E402
-from campaign_express.serving import builder  # noqa: E402
+from campaign_express import config
+from campaign_express.exchange import simulation
+from campaign_express.serving import builder
 
 RESULTS = Path(__file__).resolve().parent / "results"
 SAY_S = 20.0
@@ -61,75 +53,41 @@ class Teller:
         print(f"[{time.monotonic() - self._began:6.1f} s] {text}", file=sys.stderr, flush=True)
 
 
-def publish(day: day_plan.Day, redis_url: str) -> None:
-    """Make the day's catalogue the one that agents find when they start, and give pacing the memory of the days before.
-
-    A bidder that has run for some days knows what supply is usual and what it is worth to each campaign.
-    """
-    if day.plan.catalog is None:
-        raise ValueError("a day has a catalogue")
-    store = CatalogStore(redis_url)
-    try:
-        store.publish(day.plan.catalog)
-    finally:
-        store.close()
-    memory = PacingStore(redis_url)
-    memory.save(msgspec.msgpack.encode(day_plan.remembered(day)))
-    memory.close()
-
-
 def run(size: day_plan.Size, directory: Path) -> day_report.DayReport:
     """One day, with Ray and all servers started for it and ended after it."""
     teller = Teller(day_plan.DATE_MS)
     teller.say("starting NATS, a Valkey cluster and Ray")
-    with Servers(directory) as servers:
-        ray.init(
-            address="local",
-            num_cpus=8,
-            include_dashboard=False,
-            log_to_driver=False,
-            object_store_memory=100_000_000,
-            namespace="day",
-            _temp_dir=str(directory / "ray"),
+    with Servers(directory) as servers, on_ray(directory, "day") as serve_port:
+        ports = {"grpc_port": free_port(), "metrics_port": free_port(), "serve_port": serve_port}
+        day = day_plan.prepare(size, directory, servers, free_port(), ports)
+        day_plan.publish(day, servers.redis_url)
+        teller.say("starting the cells")
+        settings = config.load(day.settings, {})
+        serve.run(builder.build(settings, num_replicas=size.cells), name="day", route_prefix="/")
+        ingress = f"http://127.0.0.1:{serve_port}"
+        wait = day.plan.clock.real_s(day.plan.start_ms - day.plan.clock.now_ms())
+        teller.say(f"midnight in {wait:.1f} s")
+        if wait < 0:
+            raise RuntimeError(f"the bidder took {-wait:.0f} s too long to start: give it a longer lead")
+        time.sleep(wait)
+        chaos = Chaos(
+            day.plan.clock,
+            day.plan.start_ms,
+            servers,
+            lambda: agent_pids(ingress, size.cells),
+            size.seed,
+            hours=size.hours,
         )
-        try:
-            serve_port = free_port()
-            serve.start(
-                http_options={"host": "127.0.0.1", "port": serve_port}, logging_config={"enable_access_log": False}
-            )
-            ports = {"grpc_port": free_port(), "metrics_port": free_port(), "serve_port": serve_port}
-            day = day_plan.prepare(size, directory, servers, free_port(), ports)
-            publish(day, servers.redis_url)
-            teller.say("starting the cells")
-            settings = config.load(day.settings, {})
-            serve.run(builder.build(settings, num_replicas=size.cells), name="day", route_prefix="/")
-            ingress = f"http://127.0.0.1:{serve_port}"
-            wait = day.plan.clock.real_s(day.plan.start_ms - day.plan.clock.now_ms())
-            teller.say(f"midnight in {wait:.1f} s")
-            if wait < 0:
-                raise RuntimeError(f"the bidder took {-wait:.0f} s too long to start: give it a longer lead")
-            time.sleep(wait)
-            chaos = Chaos(
-                day.plan.clock,
-                day.plan.start_ms,
-                servers,
-                lambda: agent_pids(ingress, size.cells),
-                size.seed,
-                hours=size.hours,
-            )
-            before = cpu_by_part()
-            with chaos:
-                results = simulation.run(day.plan, day.shapes, teller)
-            used = {name: round(seconds - before.get(name, 0.0), 1) for name, seconds in cpu_by_part().items()}
-            teller.say("the day is over; waiting until all events are applied")
-            audit = day_audit.audit(settings, day.plan, results)
-            report = day_report.make(day.plan, results, audit, chaos)
-            report.cpu_s = used
-            report.treasury = treasury_status(ingress)
-            return report
-        finally:
-            serve.shutdown()  # type: ignore[no-untyped-call]
-            ray.shutdown()
+        before = cpu_by_part()
+        with chaos:
+            results = simulation.run(day.plan, day.shapes, teller)
+        used = {name: round(seconds - before.get(name, 0.0), 1) for name, seconds in cpu_by_part().items()}
+        teller.say("the day is over; waiting until all events are applied")
+        audit = day_audit.audit(settings, day.plan, results)
+        report = day_report.make(day.plan, results, audit, chaos)
+        report.cpu_s = used
+        report.treasury = treasury_status(ingress)
+        return report
 
 
 def main() -> int:

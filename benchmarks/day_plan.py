@@ -7,8 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from benchmarks import day_catalog
 from benchmarks.day_servers import Servers
+from campaign_express.adapters.catalog_store import CatalogStore
+from campaign_express.adapters.pacing_store import PacingStore
 from campaign_express.bidding.pacing import Course
 from campaign_express.bidding.supply import learned
 from campaign_express.clock import parse_clock
@@ -129,3 +133,20 @@ def usual_hours(plan: Plan) -> list[float]:
         plan.requests * plan.traffic.usual(day_ms + hour * hour_ms, day_ms + (hour + 1) * hour_ms) / of_run
         for hour in range(24)
     ]
+
+
+def publish(day: Day, redis_url: str) -> None:
+    """Make the day's catalogue the one that agents find when they start, and give pacing the memory of the days before.
+
+    A bidder that has run for some days knows what supply is usual and what it is worth to each campaign.
+    """
+    if day.plan.catalog is None:
+        raise ValueError("a day has a catalogue")
+    store = CatalogStore(redis_url)
+    try:
+        store.publish(day.plan.catalog)
+    finally:
+        store.close()
+    memory = PacingStore(redis_url)
+    memory.save(msgspec.msgpack.encode(remembered(day)))
+    memory.close()

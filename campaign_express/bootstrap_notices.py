@@ -73,6 +73,7 @@ class NoticeService:
         gauges.spool_bytes = self.sink.spool.bytes
         counters.spooled = self.sink.spooled
         counters.drained = self.sink.drained
+        counters.refused_events = self.sink.refused
         counters.spool_damaged = self.sink.spool.torn + self.sink.spool.damaged
         counters.touches_dropped = self.touches.dropped
         gauges.decision_bytes = self.decisions.pending_bytes

@@ -64,7 +64,6 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     data_dir: str = "var"
     embedded_redis_port: Port = 6379
     embedded_nats_port: Port = 4222
-    nats_sync_always: bool = False  # of the embedded server, see docs/decisions/0008
     # Persons: profiles and frequency counts, see docs/profiles.md.
     lease_s: Annotated[int, Meta(ge=1, le=3600)] = 60  # wall clock; must divide a quarter of an hour
     budget_headroom: Annotated[float, Meta(ge=0, le=0.2)] = 0.005  # share of the daily budget for what comes too late

@@ -38,7 +38,6 @@ START_S = 30.0  # from spawn to the first answer; reading back a large append-on
 LOG_KEPT_BYTES = 4_194_304  # a longer server log is set aside at the next start
 NOTICE_KEY_FILE = "notice.key"
 NATS_FILE = "nats.conf"
-SYNC = "1s"  # JetStream's own is two minutes
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +49,6 @@ class Server:
     url: str  # with {port}
     command: Callable[[Path, int], list[str]]  # (directory, port) -> argv
     answers: Callable[[int], bool]  # (port): True when it serves
-    # Writes what no option says into the directory, and returns the options that name it.
-    configure: Callable[[Path, Settings], list[str]] = lambda directory, settings: []
 
 
 def _valkey_command(directory: Path, port: int) -> list[str]:
@@ -73,14 +70,11 @@ def _valkey_binary() -> str:
 
 
 def _nats_command(directory: Path, port: int) -> list[str]:
-    return [_nats_binary(), "-a", LOOPBACK, "-p", str(port), "-js", "-sd", str(directory)]
-
-
-def _nats_configure(directory: Path, settings: Settings) -> list[str]:
-    """For how long a message may be acknowledged and not be on the disk: docs/decisions/0008."""
+    """Writes what no option says into the directory. What is acknowledged is on the disk: docs/decisions/0008."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     file = directory / NATS_FILE
-    file.write_text(f"jetstream {{ sync_interval: {'always' if settings.nats_sync_always else SYNC} }}\n")
-    return ["-c", str(file)]
+    file.write_text("jetstream { sync_interval: always }\n")
+    return [_nats_binary(), "-a", LOOPBACK, "-p", str(port), "-js", "-sd", str(directory), "-c", str(file)]
 
 
 def _nats_binary() -> str:
@@ -117,7 +111,7 @@ def nats_answers(port: int) -> bool:
 
 
 REDIS = Server("redis", "embedded_redis_port", "redis://127.0.0.1:{port}/0", _valkey_command, valkey_answers)
-NATS = Server("nats", "embedded_nats_port", "nats://127.0.0.1:{port}", _nats_command, nats_answers, _nats_configure)
+NATS = Server("nats", "embedded_nats_port", "nats://127.0.0.1:{port}", _nats_command, nats_answers)
 SERVERS = {"redis_url": REDIS, "nats_url": NATS}
 
 _held: dict[Path, int] = {}  # directory -> descriptor of its holders.lock, until `release` or the end of this process
@@ -253,7 +247,6 @@ def _spawn(server: Server, directory: Path, settings: Settings, lock: int) -> No
         [
             *(sys.executable, "-m", "campaign_express.supervise", str(directory), str(port), str(lock), "--"),
             *server.command(directory, port),
-            *server.configure(directory, settings),
         ],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,

@@ -34,6 +34,8 @@ ID = 20  # characters of a message's id
 # What JetStream stores of a message besides subject and payload: length, sequence and time (22), the length of its
 # header (4), the header with its message id, and a checksum (8).
 STORED = 22 + 4 + len(b"NATS/1.0\r\nNats-Msg-Id: \r\n\r\n") + ID + 8
+# Besides, of a money event: the place in its batch, whose id has some 12 characters.
+BATCHED = len(b"Nats-Batch-Id: \r\nNats-Batch-Sequence: \r\n") + 12 + 2
 # A record of the spool: length and checksum (8), and an array of subject, id and payload (1 + 1 + 1 + 3).
 SPOOLED = 8 + 6 + ID
 EXCHANGE, AUCTION = "exchange-1", "6f2c8e0a-51b7-4f0e-9c55-1d2f3a4b5c6d"
@@ -170,7 +172,7 @@ def decisions_an_hour(traffic: Traffic, settings: Settings) -> float:
 
 def outlasts(settings: Settings, traffic: Traffic) -> list[Row]:
     """For each setting, how long an outage passes until something is refused or forgotten."""
-    money, spool = traffic.notices * (money_bytes() + STORED), traffic.notices * (money_bytes() + SPOOLED)
+    money, spool = traffic.notices * (money_bytes() + STORED + BATCHED), traffic.notices * (money_bytes() + SPOOLED)
     told = decisions_an_hour(traffic, settings)
     stored = told * (1 + STORED / FRAME_EVENTS / decision_bytes())
     age_h = settings.decision_max_age_s / HOUR_S

@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 ROOT = Path(__file__).resolve().parent.parent
 REQUIRE_ALL = os.environ.get("CAMPAIGN_EXPRESS_REQUIRE_ALL") == "1"
@@ -16,6 +18,22 @@ def absent(what: str) -> None:
     if REQUIRE_ALL:
         pytest.fail(f"{what} is required here and is absent")
     pytest.skip(f"{what} is absent")
+
+
+class Sharing(LoadScopeScheduling):
+    """Which tests stay together when they run in two processes (`-n 2`): those of a file, and all that start Ray.
+
+    Groups by node id, since marks of groups do not reach xdist with this pytest.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "ray" if "tests/e2e/" in file else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Sharing:
+    return Sharing(config, log)
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ from zlib import crc32
 import msgspec
 from msgspec import Struct
 
-from campaign_express.adapters.nats import CLOSE_S, TROUBLE, Ack, Publisher, StreamTerms
+from campaign_express.adapters.nats import CLOSE_S, MESSAGE_ID, Ack, Publisher, StreamTerms, keep_up
 from campaign_express.errors import Unavailable
 from campaign_express.events import DECISION_SUBJECTS, DECISIONS, decision_subject
 
@@ -27,7 +27,6 @@ log = logging.getLogger(__name__)
 
 WINDOW = 64  # frames under way: a frame has some 50 KB, and what is under way is not dropped
 OVERDUE_S = 5.0  # without an acknowledgement: the connection is made anew
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 2.0
 
 
 class _Head(Struct, array_like=True, gc=False):
@@ -72,7 +71,15 @@ class DecisionSink:
 
     def start(self) -> None:
         """Begin to connect. Frames are taken from now on, whether JetStream is there or not."""
-        self._tending = asyncio.get_running_loop().create_task(self._tend())
+        self._tending = asyncio.get_running_loop().create_task(
+            keep_up(
+                self._work,
+                self._rest,
+                self._on_lost,
+                tell=("decisions wait for JetStream", "decisions are published again"),
+                counts=lambda: {"dropped": self.dropped},
+            )
+        )
 
     def offer(self, payloads: Sequence[bytes]) -> None:
         """Take encoded frames, to be published when it can be done."""
@@ -118,31 +125,15 @@ class DecisionSink:
         self.pending_bytes -= len(frame.payload)
         self.pending_events -= frame.events
 
-    async def _tend(self) -> None:
-        pause, told = FIRST_PAUSE_S, False
-        while True:
-            try:
-                if not self._publisher.connected:
-                    await self._publisher.connect()
-                    if told:
-                        log.warning("decisions are published again", extra={"dropped": self.dropped})
-                        told = False
-                await self._send()
-                pause = FIRST_PAUSE_S
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), OVERDUE_S)
-                self._wake.clear()
-            except TROUBLE as error:
-                if not told:
-                    log.warning("decisions wait for JetStream", extra={"reason": str(error) or type(error).__name__})
-                    told = True
-                await self._on_lost()
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, LONGEST_PAUSE_S)
-            except Exception:
-                log.exception("a fault while publishing decisions")
-                await self._on_lost()
-                await asyncio.sleep(LONGEST_PAUSE_S)
+    async def _work(self) -> None:
+        if not self._publisher.connected:
+            await self._publisher.connect()
+        await self._send()
+
+    async def _rest(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._wake.wait(), OVERDUE_S)
+        self._wake.clear()
 
     async def _send(self) -> None:
         """Send what waits, as far as there is room. Raises one of TROUBLE where JetStream takes nothing."""
@@ -158,7 +149,7 @@ class DecisionSink:
             self._number += 1
             token = str(self._number)
             self._under_way[token] = frame, now
-            await self._publisher.send(token, frame.subject, frame.payload, frame.id)
+            await self._publisher.send(token, frame.subject, frame.payload, {MESSAGE_ID: frame.id})
 
     def _on_ack(self, token: str, ack: Ack | None) -> None:
         found = self._under_way.pop(token, None)
@@ -168,7 +159,7 @@ class DecisionSink:
         if ack is None or not ack.stream or ack.error:
             # Nobody has the stream, or it has no room: tried again with the next connection, which sees to the stream.
             self._waiting.appendleft(frame)
-            log.debug("JetStream refuses a frame", extra={"error": bytes(ack.error).decode() if ack else "no stream"})
+            log.debug("JetStream refuses a frame", extra={"error": str(ack.error) if ack else "no stream"})
             self._refused = True
             self._wake.set()
             return

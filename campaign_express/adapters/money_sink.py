@@ -2,14 +2,14 @@
 
 `JetStreamSink.publish` returns when the event is durable, whichever way:
 
-- Usually JetStream acknowledges. Any number of events are under way at once: each carries a reply subject of its own
-  below one inbox, and its acknowledgement ends the wait. That costs half of what a request a message would.
+- Usually JetStream acknowledges, in batches: `batches.py`.
 - What is not acknowledged in `patience_s` is appended to the spool. When nothing at all was acknowledged in that time,
   all events go to the spool at once, until JetStream has acknowledged what the spool held.
 
 So an event may reach the stream twice. Its id is the message id: JetStream drops the second within its window, and
-consumers know it by its id for ever. One task, `_tend`, connects, looks after the stream, empties the spool and adopts
-the spools of dead processes. The client's own reconnecting is not used: it would keep in memory what is in the spool.
+consumers know it by its id for ever. One task tends the stream: it connects, looks after the stream, empties the spool
+and adopts the spools of dead processes. The client's own reconnecting is not used: it would keep in memory what is in
+the spool.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections import deque
 from collections.abc import Sequence
 
 import msgspec
 from msgspec import Struct
 
-from campaign_express.adapters.nats import ACK_S, CLOSE_S, CONNECT_S, TROUBLE, Ack, Publisher, StreamTerms
+from campaign_express.adapters.batches import BatchPublisher, Parcel
+from campaign_express.adapters.nats import ACK_S, CLOSE_S, CONNECT_S, TROUBLE, StreamTerms, keep_up
 from campaign_express.adapters.spool import Spool
 from campaign_express.errors import Unavailable
 from campaign_express.events import STREAM, SUBJECTS, MoneyEvent, encode_event, subject
@@ -32,7 +32,6 @@ from campaign_express.ports import Kept
 log = logging.getLogger(__name__)
 
 LAST_CALL_S = 0.003
-FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 1.0  # between attempts while JetStream is away
 GATHER_S = 0.05
 LOOK_S = 5.0  # how often the spools of dead processes are looked for
 
@@ -45,10 +44,9 @@ class _Letter(Struct, frozen=True, array_like=True):
     payload: bytes
 
 
-class _Flight(Struct, frozen=True):
+class _Flight(Parcel, eq=False, kw_only=True):
     until: float  # of the loop's clock
     landed: asyncio.Future[Kept]
-    letter: _Letter
     spools: bool  # when it is not acknowledged; else it comes from there
 
 
@@ -60,13 +58,12 @@ class JetStreamSink:
     """`ports.EventSink`. `start` in the event loop that publishes; counts are read by whoever shows them."""
 
     def __init__(self, url: str, spool: Spool, *, name: str, terms: StreamTerms, patience_s: float) -> None:
-        self._publisher = Publisher(url, name, terms, (STREAM, SUBJECTS), self._on_ack, self._disconnect)
+        self._publisher: BatchPublisher[_Flight] = BatchPublisher(
+            url, name, terms, (STREAM, SUBJECTS), self._on_settled, self._disconnect
+        )
         self._patience_s = patience_s
-        self._flights: dict[str, _Flight] = {}  # by the last part of the reply subject, oldest first
-        self._outbox: deque[str] = deque()  # of those, what the client has not got yet
-        self._sending: asyncio.Task[None] | None = None
+        self._flights: dict[_Flight, None] = {}  # oldest first
         self._spooling: set[asyncio.Task[None]] = set()
-        self._number = 0
         self._acked_at = 0.0  # of the loop's clock
         self._watching = False  # a timer waits for the oldest flight
         self._tending: asyncio.Task[None] | None = None
@@ -83,7 +80,15 @@ class JetStreamSink:
         Raises Unavailable when the spool cannot be opened.
         """
         await self.spool.open()
-        self._tending = asyncio.get_running_loop().create_task(self._tend())
+        self._tending = asyncio.get_running_loop().create_task(
+            keep_up(
+                self._work,
+                self._rest,
+                self._disconnect,
+                tell=("JetStream is away: events go to the local spool", "JetStream is back"),
+                counts=lambda: {"drained": self.drained},
+            )
+        )
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._tended.wait(), CONNECT_S)
 
@@ -95,6 +100,11 @@ class JetStreamSink:
             return self._take_off(loop, letter, self._patience_s, True)
         return self._spool(letter, loop.create_future())
 
+    @property
+    def refused(self) -> int:
+        """Events that JetStream refused, each time that it did: they go to the spool."""
+        return self._publisher.refused
+
     async def close(self) -> None:
         """End when what is under way has landed; what is in the spool stays there for the next process."""
         self.up = False
@@ -102,7 +112,7 @@ class JetStreamSink:
             self._tending.cancel()
             await asyncio.wait([self._tending])
         if self._flights:
-            await asyncio.wait([flight.landed for flight in self._flights.values()], timeout=CLOSE_S)
+            await asyncio.wait([flight.landed for flight in self._flights], timeout=CLOSE_S)
         with contextlib.suppress(*TROUBLE):
             if self._publisher.connected and not self.spool.empty:
                 await asyncio.wait_for(self._drain(), CLOSE_S)
@@ -117,31 +127,22 @@ class JetStreamSink:
         self, loop: asyncio.AbstractEventLoop, letter: _Letter, patience_s: float, spools: bool
     ) -> asyncio.Future[Kept]:
         """Publish. What is not acknowledged in time is appended to the spool, unless it lies there anyway: SPOOLED."""
-        self._number += 1
-        token = str(self._number)
         landed: asyncio.Future[Kept] = loop.create_future()
-        self._flights[token] = _Flight(loop.time() + patience_s, landed, letter, spools)
+        until = loop.time() + patience_s
+        flight = _Flight(letter.subject, letter.id, letter.payload, until=until, landed=landed, spools=spools)
+        self._flights[flight] = None
         if not self._watching:
             self._watch(loop)
-        self._outbox.append(token)
-        if self._sending is None:
-            self._sending = loop.create_task(self._send())
+        self._publisher.offer(flight)
         return landed
 
-    async def _send(self) -> None:
-        """Give the client all that was published since the loop's last turn."""
-        while self._outbox:
-            token = self._outbox.popleft()
-            flight = self._flights.get(token)
-            if flight is None or not self._publisher.connected:
-                continue  # lost with the connection
-            letter = flight.letter
-            try:
-                await self._publisher.send(token, letter.subject, letter.payload, letter.id)
-            except Exception:  # it is closing, or worse: what it does not take goes to the spool
-                self._flights.pop(token, None)
-                self._lose(flight)
-        self._sending = None
+    def _on_settled(self, flight: _Flight, kept: Kept | None) -> None:
+        self._flights.pop(flight, None)
+        if kept is None:
+            self._lose(flight)
+        elif not flight.landed.done():
+            self._acked_at = asyncio.get_running_loop().time()
+            flight.landed.set_result(kept)
 
     def _lose(self, flight: _Flight) -> None:
         """No acknowledgement has come, and none is waited for any more."""
@@ -152,7 +153,7 @@ class JetStreamSink:
             return
         if asyncio.get_running_loop().time() - self._acked_at > self._patience_s:
             self._distrust()  # else it is only slow, and this one alone takes the other way
-        self._spool(flight.letter, flight.landed)
+        self._spool(_Letter(flight.subject, flight.id, flight.payload), flight.landed)
 
     def _spool(self, letter: _Letter, landed: asyncio.Future[Kept]) -> asyncio.Future[Kept]:
         task = asyncio.get_running_loop().create_task(self._append(letter, landed))
@@ -172,19 +173,6 @@ class JetStreamSink:
             if not landed.done():
                 landed.set_result(Kept.SPOOLED)
 
-    def _on_ack(self, token: str, ack: Ack | None) -> None:
-        flight = self._flights.pop(token, None)
-        if flight is None or flight.landed.done():
-            return
-        if ack is None:
-            self._lose(flight)
-        elif not ack.stream or ack.error:
-            log.error("JetStream refuses an event", extra={"error": bytes(ack.error).decode(errors="replace")})
-            self._lose(flight)
-        else:
-            self._acked_at = asyncio.get_running_loop().time()
-            flight.landed.set_result(Kept.DUPLICATE if ack.duplicate else Kept.PUBLISHED)
-
     def _watch(self, loop: asyncio.AbstractEventLoop, last_call: bool = False) -> None:
         """Give up what has waited too long; one timer for all. Few flights are more patient than others.
 
@@ -194,12 +182,11 @@ class JetStreamSink:
         self._watching = False
         now = loop.time()
         soonest = None
-        for token, flight in list(self._flights.items()):
-            if flight.landed.done():
-                del self._flights[token]
-            elif flight.until <= now and last_call:
-                del self._flights[token]
+        for flight in list(self._flights):
+            if flight.until <= now and last_call:
+                del self._flights[flight]
                 self._lose(flight)
+                self._publisher.give_up(flight)
             elif soonest is None or flight.until < soonest:
                 soonest = flight.until
         if soonest is None:
@@ -218,45 +205,23 @@ class JetStreamSink:
 
     # Tending
 
-    async def _tend(self) -> None:
-        pause = FIRST_PAUSE_S
-        told = False
-        while True:
-            try:
-                if not self._publisher.connected:
-                    await self._publisher.connect()
-                await self.spool.adopt()
-                await self._drain()
-                if told:
-                    log.warning("JetStream is back", extra={"drained": self.drained})
-                self.up = True
-                self._tended.set()
-                pause, told = FIRST_PAUSE_S, False
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), LOOK_S)
-                await asyncio.sleep(GATHER_S)  # for more to come into the spool
-                self._wake.clear()
-            except TROUBLE as error:
-                if not told:
-                    log.warning(
-                        "JetStream is away: events go to the local spool",
-                        extra={"reason": str(error) or type(error).__name__},
-                    )
-                    told = True
-                await self._disconnect()
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, LONGEST_PAUSE_S)
-            except Exception:
-                log.exception("a fault while tending the event stream")
-                await self._disconnect()
-                await asyncio.sleep(LONGEST_PAUSE_S)
+    async def _work(self) -> None:
+        if not self._publisher.connected:
+            await self._publisher.connect()
+        await self.spool.adopt()
+        await self._drain()
+        self.up = True
+        self._tended.set()
+
+    async def _rest(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._wake.wait(), LOOK_S)
+        await asyncio.sleep(GATHER_S)  # for more to come into the spool
+        self._wake.clear()
 
     async def _disconnect(self) -> None:
         """Nothing more will land."""
         self._distrust()
-        flights, self._flights = self._flights, {}
-        for flight in flights.values():
-            self._lose(flight)
         await self._publisher.disconnect()
 
     async def _drain(self) -> None:

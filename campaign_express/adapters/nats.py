@@ -29,6 +29,8 @@ CONNECT_S = 2.0
 ACK_S = 2.0  # for what nobody waits for
 PING_S = 5
 CLOSE_S = 2.0
+FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 1.0  # between attempts while JetStream is away
+OLDEST = "2.15 or newer"
 EXISTS = 10058  # JetStream's error code: the stream exists with another configuration
 TROUBLE = (nats.errors.Error, TimeoutError, OSError, Unavailable)  # what a NATS that is away may raise
 
@@ -44,15 +46,23 @@ class StreamTerms(Struct, frozen=True):
     compressed: bool = False
 
 
+class Refusal(Struct):
+    """Why JetStream did not store a message."""
+
+    err_code: int = 0
+    description: str = ""
+
+
 class Ack(Struct):
     """JetStream's answer to a message (its API reference, "PubAck")."""
 
     stream: str = ""
     duplicate: bool = False
-    error: msgspec.Raw = msgspec.Raw()
+    count: int = 0  # messages of the batch that it ends
+    error: Refusal | None = None
 
 
-_MESSAGE_ID = Header.MSG_ID.value  # as an enum's member it would be looked up twice a message
+MESSAGE_ID = Header.MSG_ID.value  # as an enum's member it would be looked up twice a message
 _read_ack = msgspec.json.Decoder(Ack).decode
 
 
@@ -94,7 +104,10 @@ async def _quiet(error: Exception) -> None:
 
 
 async def ensure_stream(client: Client, terms: StreamTerms, name: str = STREAM, subjects: str = SUBJECTS) -> None:
-    """Make a stream, or give the one that is there these terms. Raises nats.js.errors.APIError."""
+    """Make a stream, or give the one that is there these terms.
+
+    Raises nats.js.errors.APIError, and Unavailable where the server is too old.
+    """
     config = StreamConfig(
         name=name,
         subjects=[subjects],
@@ -107,14 +120,17 @@ async def ensure_stream(client: Client, terms: StreamTerms, name: str = STREAM, 
         duplicate_window=terms.duplicate_window_s,
         num_replicas=terms.replicas,
         compression=StoreCompression.S2 if terms.compressed else StoreCompression.NONE,
+        allow_atomic=True,  # see batches.py
     )
     context = client.jetstream(timeout=ACK_S)
     try:
-        await context.add_stream(config)
+        info = await context.add_stream(config)
     except nats.js.errors.APIError as error:
         if error.err_code != EXISTS:
             raise
-        await context.update_stream(config)
+        info = await context.update_stream(config)
+    if not info.config.allow_atomic:
+        raise Unavailable(f"NATS {client.connected_server_version} knows no atomic batches: use nats-server {OLDEST}")
 
 
 async def close(client: Client) -> None:
@@ -162,11 +178,11 @@ class Publisher:
             raise
         self._client = client
 
-    async def send(self, token: str, subject: str, payload: bytes, message_id: str) -> None:
-        """Hand one message to the client. Raises anything: then it was not sent."""
+    async def send(self, token: str, subject: str, payload: bytes, headers: dict[str, str]) -> None:
+        """Hand one message to the client; without a token nothing is acknowledged. Raises anything: it was not sent."""
         if self._client is None:
             raise Unavailable("the connection was lost")
-        await self._client.publish(subject, payload, f"{self._inbox}.{token}", {_MESSAGE_ID: message_id})
+        await self._client.publish(subject, payload, f"{self._inbox}.{token}" if token else "", headers)
 
     async def disconnect(self) -> None:
         """Nothing more is acknowledged."""
@@ -184,3 +200,36 @@ class Publisher:
     async def _on_closed(self) -> None:
         if self._client is not None and self._client.is_closed:
             await self._lost()
+
+
+async def keep_up(
+    work: Callable[[], Awaitable[None]],
+    rest: Callable[[], Awaitable[None]],
+    lost: Callable[[], Awaitable[None]],
+    *,
+    tell: tuple[str, str],
+    counts: Callable[[], dict[str, int]],
+) -> None:
+    """Work, rest, and so on for ever. What `work` or `rest` raise ends in `lost`, and is tried again after a pause.
+
+    `tell`: what is logged once when JetStream goes away, and once, with `counts`, when it is back.
+    """
+    pause, told = FIRST_PAUSE_S, False
+    while True:
+        try:
+            await work()
+            if told:
+                log.warning(tell[1], extra=counts())
+            pause, told = FIRST_PAUSE_S, False
+            await rest()
+        except TROUBLE as error:
+            if not told:
+                log.warning(tell[0], extra={"reason": str(error) or type(error).__name__})
+                told = True
+            await lost()
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE_S)
+        except Exception:
+            log.exception("a fault while tending a stream")
+            await lost()
+            await asyncio.sleep(LONGEST_PAUSE_S)

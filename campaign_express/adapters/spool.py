@@ -42,7 +42,7 @@ NEW = ".new"  # a segment that is not locked yet
 DAMAGED = ".damaged"
 MAGIC = b"CXSPOOL1"
 SEGMENT_BYTES = 8_388_608  # a segment is closed beyond this, and removed as a whole
-BATCH = 64  # records delivered together: more would hold up the event loop for long
+BATCH = 256  # records delivered together
 
 _frame = struct.Struct("<II")
 _unsafe = re.compile(r"[^A-Za-z0-9_-]")

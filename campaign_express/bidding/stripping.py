@@ -10,7 +10,8 @@ screens, details of the user agent, and titles of what is watched.
 from __future__ import annotations
 
 import re
-from typing import TypeVar
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -42,7 +43,35 @@ from campaign_express.openrtb.request import (
 MAX_AGENT = 256  # characters
 MAX_SIGNAL = 4  # characters of a US privacy string or a flag; a longer one is something else
 
+# What is kept as it is. What is kept changed stands in the functions below.
+KEPT: dict[type[msgspec.Struct], tuple[str, ...]] = {
+    BidRequest: ("test", "at", "tmax", "wseat", "bseat", "cur", "wlang", "bcat", "cattax", "badv", "bapp"),
+    Native: ("ver", "api", "battr"),
+    Site: (
+        *("id", "name", "domain", "cat", "sectioncat", "pagecat", "cattax", "keywords", "kwarray"),
+        "mobile",
+    ),
+    App: ("id", "name", "bundle", "domain", "cat", "sectioncat", "pagecat", "cattax", "keywords", "kwarray"),
+    Dooh: ("id", "name", "domain", "venuetype", "keywords", "kwarray"),
+    Publisher: ("id", "name", "domain", "cat", "cattax"),
+    Content: ("genre", "cat", "cattax", "keywords", "kwarray", "language", "livestream"),
+    Device: (
+        *("dnt", "lmt", "devicetype", "make", "os", "osv", "language", "langb", "carrier", "mccmnc"),
+        "connectiontype",
+    ),
+    Geo: ("type", "country", "region", "metro", "utcoffset"),
+    UserAgent: ("mobile", "architecture"),
+    BrandVersion: ("brand",),
+    Source: ("fd", "schain"),
+    SourceExt: ("schain",),
+    Regs: ("coppa", "gdpr", "gpp_sid"),
+    RegsExt: ("gdpr", "gpp_sid"),
+    Dsa: ("dsarequired", "pubrender", "datatopub"),
+}
+
 _Signal = TypeVar("_Signal", str | None, int | str | bool | None)
+_Part = TypeVar("_Part", bound=msgspec.Struct)
+_Place = TypeVar("_Place", Site, App, Dooh)
 
 _minor = re.compile(r"(?<=[0-9])[._][0-9][0-9._]*")  # of a version, what follows its first number
 _number = re.compile(r"[0-9]+")
@@ -55,129 +84,56 @@ def stripped(request: BidRequest, own_id: str, contextual: bool, at_home: bool =
     `at_home`: it was decided by the country of `user.geo`, since nothing else named one. Then that of a contextual one
     stands in `device.geo`, with region and metro: what is decided by it once more is decided as it was.
     """
-    user = None if contextual or request.user is None else User(geo=_geo(request.user.geo))
-    device = None if request.device is None else _device(request.device)
+    device = _if(request.device, _device)
     if contextual and at_home and request.user is not None and request.user.geo is not None:
         device = _placed(device, request.user.geo)
-    return BidRequest(
+    return _kept(
+        request,
         id=own_id,
         imp=tuple([_imp(imp) for imp in request.imp]),
-        site=None if request.site is None else _site(request.site),
-        app=None if request.app is None else _app(request.app),
-        dooh=None if request.dooh is None else _dooh(request.dooh),
+        site=_if(request.site, _site),
+        app=_if(request.app, _published),
+        dooh=_if(request.dooh, _published),
         device=device,
-        user=user,
-        test=request.test,
-        at=request.at,
-        tmax=request.tmax,
-        wseat=request.wseat,
-        bseat=request.bseat,
-        cur=request.cur,
-        wlang=request.wlang,
-        bcat=request.bcat,
-        cattax=request.cattax,
-        badv=request.badv,
-        bapp=request.bapp,
-        source=None if request.source is None else _source(request.source),
-        regs=None if request.regs is None else _regs(request.regs),
+        user=None if contextual or request.user is None else User(geo=_if(request.user.geo, _geo)),
+        source=_if(request.source, _source),
+        regs=_if(request.regs, _regs),
     )
+
+
+def _kept(part: _Part, **changed: Any) -> _Part:
+    """One with the fields of KEPT as they are, and those that are given; without all others."""
+    return type(part)(**{name: getattr(part, name) for name in KEPT[type(part)]}, **changed)
+
+
+def _if(part: _Part | None, strip: Callable[[_Part], _Part]) -> _Part | None:
+    return None if part is None else strip(part)
 
 
 def _imp(imp: Imp) -> Imp:
     native = imp.native
     if native is None or not native.request:
         return imp
-    kept = Native(plain_native_request(native.request), native.ver, native.api, native.battr)
-    return msgspec.structs.replace(imp, native=kept)
+    return msgspec.structs.replace(imp, native=_kept(native, request=plain_native_request(native.request)))
 
 
 def _site(site: Site) -> Site:
-    return Site(
-        id=site.id,
-        name=site.name,
-        domain=site.domain,
-        cat=site.cat,
-        sectioncat=site.sectioncat,
-        pagecat=site.pagecat,
-        cattax=site.cattax,
-        page=host_of(site.page) if site.page else None,
-        publisher=_publisher(site.publisher),
-        content=_content(site.content),
-        keywords=site.keywords,
-        kwarray=site.kwarray,
-        mobile=site.mobile,
-    )
+    return _published(site, page=host_of(site.page) if site.page else None)
 
 
-def _app(app: App) -> App:
-    return App(
-        id=app.id,
-        name=app.name,
-        bundle=app.bundle,
-        domain=app.domain,
-        cat=app.cat,
-        sectioncat=app.sectioncat,
-        pagecat=app.pagecat,
-        cattax=app.cattax,
-        publisher=_publisher(app.publisher),
-        content=_content(app.content),
-        keywords=app.keywords,
-        kwarray=app.kwarray,
-    )
-
-
-def _dooh(dooh: Dooh) -> Dooh:
-    return Dooh(
-        id=dooh.id,
-        name=dooh.name,
-        domain=dooh.domain,
-        venuetype=dooh.venuetype,
-        publisher=_publisher(dooh.publisher),
-        content=_content(dooh.content),
-        keywords=dooh.keywords,
-        kwarray=dooh.kwarray,
-    )
-
-
-def _publisher(publisher: Publisher | None) -> Publisher | None:
-    if publisher is None:
-        return None
-    return Publisher(publisher.id, publisher.name, publisher.domain, publisher.cat, publisher.cattax)
-
-
-def _content(content: Content | None) -> Content | None:
-    if content is None:
-        return None
-    return Content(
-        genre=content.genre,
-        cat=content.cat,
-        cattax=content.cattax,
-        keywords=content.keywords,
-        kwarray=content.kwarray,
-        language=content.language,
-        livestream=content.livestream,
-    )
+def _published(place: _Place, **changed: Any) -> _Place:
+    """A site, an app, or a screen."""
+    return _kept(place, publisher=_if(place.publisher, _kept), content=_if(place.content, _kept), **changed)
 
 
 def _device(device: Device) -> Device:
-    sua = device.sua
-    return Device(
-        geo=_geo(device.geo),
-        dnt=device.dnt,
-        lmt=device.lmt,
+    return _kept(
+        device,
+        geo=_if(device.geo, _geo),
         ua=coarse_agent(device.ua) if device.ua else None,
-        sua=None if sua is None else _structured_agent(sua),
+        sua=_if(device.sua, _structured_agent),
         ip=truncate_ip(device.ip) if device.ip else None,
         ipv6=truncate_ip(device.ipv6) if device.ipv6 else None,
-        devicetype=device.devicetype,
-        make=device.make,
-        os=device.os,
-        osv=device.osv,
-        language=device.language,
-        langb=device.langb,
-        carrier=device.carrier,
-        mccmnc=device.mccmnc,
-        connectiontype=device.connectiontype,
         ext=None if device.ext is None else DeviceExt(_signal(device.ext.gpc)),
     )
 
@@ -189,17 +145,11 @@ def _placed(device: Device | None, home: Geo) -> Device:
     return Device(geo=geo) if device is None else msgspec.structs.replace(device, geo=geo)
 
 
-def _geo(geo: Geo | None) -> Geo | None:
-    if geo is None:
-        return None
-    return Geo(
+def _geo(geo: Geo) -> Geo:
+    return _kept(
+        geo,
         lat=None if geo.lat is None else truncate_coordinate(geo.lat),
         lon=None if geo.lon is None else truncate_coordinate(geo.lon),
-        type=geo.type,
-        country=geo.country,
-        region=geo.region,
-        metro=geo.metro,
-        utcoffset=geo.utcoffset,
     )
 
 
@@ -213,43 +163,25 @@ def coarse_agent(agent: str) -> str:
 
 
 def _structured_agent(sua: UserAgent) -> UserAgent:
-    browsers = tuple([_first_number(one) for one in sua.browsers or ()])
-    platform = None if sua.platform is None else BrandVersion(sua.platform.brand, sua.platform.version)
-    return UserAgent(browsers, platform, sua.mobile, sua.architecture)
-
-
-def _first_number(one: BrandVersion) -> BrandVersion:
-    return BrandVersion(one.brand, (one.version or ())[:1])
+    platform = sua.platform
+    return _kept(
+        sua,
+        browsers=tuple([_kept(one, version=(one.version or ())[:1]) for one in sua.browsers or ()]),
+        platform=None if platform is None else _kept(platform, version=platform.version),
+    )
 
 
 def _source(source: Source) -> Source:
-    return Source(
-        fd=source.fd, schain=source.schain, ext=None if source.ext is None else SourceExt(schain=source.ext.schain)
-    )
+    return _kept(source, ext=_if(source.ext, _kept))
 
 
 def _regs(regs: Regs) -> Regs:
-    ext = regs.ext
-    return Regs(
-        coppa=regs.coppa,
-        gdpr=regs.gdpr,
-        us_privacy=_signal(regs.us_privacy),
-        gpp_sid=regs.gpp_sid,
-        ext=None
-        if ext is None
-        else RegsExt(
-            gdpr=ext.gdpr,
-            us_privacy=_signal(ext.us_privacy),
-            gpp_sid=ext.gpp_sid,
-            gpc=_signal(ext.gpc),
-            dsa=_dsa(ext.dsa),
-        ),
-    )
+    return _kept(regs, us_privacy=_signal(regs.us_privacy), ext=_if(regs.ext, _regs_ext))
+
+
+def _regs_ext(ext: RegsExt) -> RegsExt:
+    return _kept(ext, us_privacy=_signal(ext.us_privacy), gpc=_signal(ext.gpc), dsa=_if(ext.dsa, _kept))
 
 
 def _signal(value: _Signal) -> _Signal:
     return None if isinstance(value, str) and len(value) > MAX_SIGNAL else value
-
-
-def _dsa(dsa: Dsa | None) -> Dsa | None:
-    return None if dsa is None else Dsa(dsa.dsarequired, dsa.pubrender, dsa.datatopub)

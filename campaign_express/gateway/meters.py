@@ -100,6 +100,7 @@ class Counters(Struct):
     notice_prices: dict[str, int] = msgspec.field(default_factory=dict)  # of those that are not plainly believed: why
     spooled: int = 0  # events that went to the spool
     drained: int = 0  # and from there to JetStream
+    refused_events: int = 0  # that JetStream refused, each time that it did
     spool_damaged: int = 0  # segments that ended in a record that cannot be read
     touches_dropped: int = 0
     decisions_published: int = 0  # events of agents, acknowledged by JetStream

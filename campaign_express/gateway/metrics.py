@@ -39,6 +39,7 @@ COUNTERS = (
     _Counter("bids", "Bids made; a response may hold several.", "bids"),
     _Counter("spooled_events", "Events that went to the local spool.", "spooled"),
     _Counter("drained_events", "Events that went from the spool to JetStream.", "drained"),
+    _Counter("refused_events", "Events that JetStream refused to store; they go to the spool.", "refused_events"),
     _Counter("damaged_spools", "Spool segments that end in a record which cannot be read.", "spool_damaged"),
     _Counter("dropped_touches", "Clicks and views that Redis did not take in time.", "touches_dropped"),
     _Counter("published_decisions", "Decisions and requests that JetStream has acknowledged.", "decisions_published"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import ray
@@ -87,8 +88,11 @@ class BidGateway:
             await cell.drain()
 
 
-class Treasury:
-    """One replica works; a second one, during a rolling update, waits until the first has ended."""
+class Beside:
+    """What runs beside the cells in a replica of its own: `component` names it in logs, `build` makes it."""
+
+    component = ""
+    build: Callable[[Settings], Any]
 
     async def __init__(  # type: ignore[misc]  # Serve awaits it
         self, settings: Settings | dict[str, Any], start_embedded: bool = False
@@ -97,8 +101,8 @@ class Treasury:
         if not isinstance(settings, Settings):
             settings = config.load(settings)
         name = serve.get_replica_context().replica_id.unique_id
-        logs.configure(settings.log_level, component="treasury")
-        self._process = SideProcess(settings, name, build_treasury, start_embedded)
+        logs.configure(settings.log_level, component=self.component)
+        self._process: SideProcess[Any] = SideProcess(settings, name, type(self).build, start_embedded)
         try:
             await self._process.start()
         except BaseException:
@@ -115,38 +119,25 @@ class Treasury:
             await process.stop()
 
 
-class EventPipeline:
+class Treasury(Beside):
+    """One replica works; a second one, during a rolling update, waits until the first has ended."""
+
+    component = "treasury"
+    build = staticmethod(build_treasury)
+
+
+class EventPipeline(Beside):
     """Any number of replicas share the partitions of the streams; with chDB one owns the store and the rest wait."""
 
-    async def __init__(  # type: ignore[misc]  # Serve awaits it
-        self, settings: Settings | dict[str, Any], start_embedded: bool = False
-    ) -> None:
-        """`settings`: as for BidGateway."""
-        if not isinstance(settings, Settings):
-            settings = config.load(settings)
-        name = serve.get_replica_context().replica_id.unique_id
-        logs.configure(settings.log_level, component="pipeline")
-        self._process = SideProcess(settings, name, build_pipeline, start_embedded)
-        try:
-            await self._process.start()
-        except BaseException:
-            await self._process.stop()
-            raise
+    component = "pipeline"
+    build = staticmethod(build_pipeline)
 
     async def report(self, parameters: list[tuple[str, str]]) -> tuple[str, bytes]:
         """As `/v1/reports`. Raises InvalidRequest and Unavailable."""
         if self._process.service is None:
             raise Unavailable("the event pipeline is not up yet")
-        return await self._process.service.report(parameters)
-
-    async def status(self) -> dict[str, Any]:
-        """Its part of `/v1/status`."""
-        return self._process.status()
-
-    async def __del__(self) -> None:
-        process = getattr(self, "_process", None)
-        if process is not None:
-            await process.stop()
+        answer: tuple[str, bytes] = await self._process.service.report(parameters)
+        return answer
 
 
 def _only_log_level(user_config: dict[str, Any]) -> dict[str, Any]:

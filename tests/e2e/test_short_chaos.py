@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from conftest import Cells, free_port
 
-from benchmarks import chaos, day
+from benchmarks import chaos, day_plan
 from benchmarks.day_servers import Servers
 
 SIZE = chaos.Size(requests=4_000, seconds=24.0, kills=3, broker_restarts=2, refuses_s=4.0, lead_s=35.0)
@@ -22,7 +22,7 @@ def test_nothing_is_lost_and_nothing_is_counted_twice(deploy: Callable[..., Cell
     with Servers(tmp_path / "servers", single=True) as servers:
         more: dict[str, Any] = {}
         prepared = chaos.prepared(SIZE, tmp_path, servers, free_port(), more)
-        day.publish(prepared, servers.redis_url)
+        day_plan.publish(prepared, servers.redis_url)
         cells = deploy(cells=1, factory="", **prepared.settings)
         outcome = chaos.bring_about(SIZE, tmp_path, servers, prepared, cells.settings, told.append)
     assert outcome.events_sent > 5_000

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from conftest import Cells, free_port
 
-from benchmarks import day, day_audit, day_plan, day_report
+from benchmarks import day_audit, day_plan, day_report
 from benchmarks.day_chaos import Chaos, agent_pids
 from benchmarks.day_servers import Servers
 from campaign_express.exchange import simulation
@@ -27,7 +27,7 @@ def test_a_few_hours_with_faults(deploy: Callable[..., Cells], tmp_path: Path) -
     with Servers(tmp_path / "servers") as servers:
         port = free_port()
         prepared = day_plan.prepare(SIZE, tmp_path, servers, port, {})
-        day.publish(prepared, servers.redis_url)
+        day_plan.publish(prepared, servers.redis_url)
         settings: dict[str, Any] = prepared.settings
         cells = deploy(cells=SIZE.cells, factory="", **settings)
         plan = prepared.plan

@@ -41,9 +41,11 @@ def event(number: int, kind: str = "win") -> MoneyEvent:
     )
 
 
-def make_sink(url: str, directory: Path, owner: str = "cell", patience_s: float = 0.05, **spool: Any) -> JetStreamSink:
+def make_sink(
+    url: str, directory: Path, owner: str = "cell", patience_s: float = 0.05, terms: StreamTerms = TERMS, **spool: Any
+) -> JetStreamSink:
     held = Spool(directory, owner, **{"max_bytes": 10_000_000, **spool})
-    return JetStreamSink(url, held, name="test", terms=TERMS, patience_s=patience_s)
+    return JetStreamSink(url, held, name="test", terms=terms, patience_s=patience_s)
 
 
 def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -111,7 +113,7 @@ def test_a_server_killed_under_load_loses_nothing(nats_process: NatsProcess, tmp
     """4,000 events by 50 senders; the server is killed twice in the middle. All were acknowledged, so all are there."""
 
     async def test() -> None:
-        sink = make_sink(nats_process.url, tmp_path / "spool")
+        sink = make_sink(nats_process.url, tmp_path / "spool", patience_s=0.5)
         await sink.start()
         numbers = iter(range(4000))
         kept: Counter[Kept] = Counter()
@@ -122,6 +124,7 @@ def test_a_server_killed_under_load_loses_nothing(nats_process: NatsProcess, tmp
                 await asyncio.sleep(0.01)
 
         async def disturb() -> None:
+            await until(lambda: kept[Kept.PUBLISHED] > 20)
             for _ in range(2):
                 await asyncio.sleep(0.2)
                 await asyncio.to_thread(nats_process.kill)
@@ -131,7 +134,6 @@ def test_a_server_killed_under_load_loses_nothing(nats_process: NatsProcess, tmp
         await asyncio.gather(disturb(), *[send() for _ in range(50)])
         assert kept.total() == 4000
         assert kept[Kept.SPOOLED] > 100
-        assert kept[Kept.PUBLISHED] > 100
         await until(lambda: sink.up and sink.spool.empty)
         found = await stored(nats_process.url)
         assert {one.id for _, one in found} == {event(number).id for number in range(4000)}
@@ -200,10 +202,14 @@ def test_a_stream_that_was_deleted_is_made_again(nats_process: NatsProcess, tmp_
     run(test)
 
 
-def test_a_full_stream_refuses_and_the_spool_keeps(nats_process: NatsProcess, tmp_path: Path) -> None:
+def test_a_full_stream_refuses_and_the_spool_keeps(
+    nats_process: NatsProcess, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Every refusal is counted; an operator is told of the first, and of the rest now and then."""
+
     async def test() -> None:
-        sink = make_sink(nats_process.url, tmp_path / "spool", max_bytes=20_000)
-        sink._publisher._terms = StreamTerms(max_bytes=4096, duplicate_window_s=60)
+        full = StreamTerms(max_bytes=4096, duplicate_window_s=60)
+        sink = make_sink(nats_process.url, tmp_path / "spool", terms=full, max_bytes=20_000)
         await sink.start()
         kept: Counter[str] = Counter()
         for number in range(200):
@@ -211,12 +217,16 @@ def test_a_full_stream_refuses_and_the_spool_keeps(nats_process: NatsProcess, tm
                 kept[await sink.publish(event(number))] += 1
             except Unavailable:
                 kept["refused"] += 1
+            sink.up = True  # the next one tries JetStream too
         assert kept[Kept.PUBLISHED] > 0
         assert kept[Kept.SPOOLED] > 0
         assert kept["refused"] > 0  # its own bound
+        assert sink.refused > 20  # not all were tried: it connects anew meanwhile
         await sink.close()
 
     run(test)
+    told = [record for record in caplog.records if "refuses" in record.message]
+    assert [record.__dict__["error"] for record in told] == ["maximum bytes exceeded"]
 
 
 def test_the_spool_of_a_dead_cell_is_sent_by_a_living_one(nats_process: NatsProcess, tmp_path: Path) -> None:

@@ -5,50 +5,13 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-import msgspec
 import pytest
 
 from campaign_express.bidding.context import Context, build_context, host_of
-from campaign_express.bidding.currency import parse_rates
-from campaign_express.bidding.impression import (
-    AUDIO,
-    BANNER,
-    NATIVE,
-    VIDEO,
-    build_slot,
-    floor_in_micros,
-    video_placement,
-)
 from campaign_express.bidding.model import Exchange, Inventory
-from campaign_express.openrtb.codec import decode_request
-from campaign_express.openrtb.request import BidRequest, Imp
 from campaign_express.ports import DeviceFacts, GeoFacts
 from tests.support.bidders import POLICY, WALL_MS, FixedFacts
-
-RATES = parse_rates(b'{"base": "USD", "date": "2026-06-30", "rates": {"EUR": 0.8, "JPY": 160}}')
-BOSTON = GeoFacts("USA", "MA", "Boston", "506", 42.361, -71.057, -240)
-LAPTOP = DeviceFacts(2, "macos", "14.5", "safari", "apple")
-
-
-def decoded(**fields: Any) -> BidRequest:
-    return decode_request(msgspec.json.encode({"id": "r", "imp": [{"id": "1", "banner": {}}], **fields}))
-
-
-def context(
-    wall_ms: int = WALL_MS,
-    by_address: GeoFacts = BOSTON,
-    by_agent: DeviceFacts = LAPTOP,
-    exchange: Exchange | None = None,
-    **fields: Any,
-) -> Context:
-    """`fields` are the request's; `by_address` and `by_agent`: what its address and user agent, if any, tell."""
-    facts = FixedFacts(by_agent, by_address)
-    return build_context(decoded(**fields), exchange or Exchange(name="x"), facts, POLICY, wall_ms)
-
-
-def imp(**fields: Any) -> Imp:
-    return decoded(imp=[{"id": "1", **fields}]).imp[0]
-
+from tests.support.contexts import BOSTON, context, decoded
 
 # ------------------------------------------------------------------ where the ad is shown
 
@@ -336,96 +299,3 @@ def test_the_hour_of_the_person_by_their_address_or_not_at_all() -> None:
     assert context(device={"ip": "203.0.113.7", "geo": {"utcoffset": 60}}).user_hour == 61
     assert context(device={"ip": "203.0.113.7", "geo": {"country": "USA"}}).user_hour == -1
     assert context().user_hour == -1
-
-
-# ------------------------------------------------------------------ chain and disclosure
-
-
-def test_supply_chain_in_either_place() -> None:
-    complete: dict[str, Any] = {"complete": 1, "nodes": [], "ver": "1.0"}
-    broken = {**complete, "complete": 0}
-    assert context(source={"schain": complete}).complete_chain
-    assert context(source={"ext": {"schain": complete}}).complete_chain
-    assert not context(source={"schain": broken, "ext": {"schain": complete}}).complete_chain
-    assert not context(source={}).complete_chain
-    assert not context().complete_chain
-
-
-@pytest.mark.parametrize(
-    ("dsa", "expected"),
-    [
-        (None, 0),
-        ({"dsarequired": 0, "pubrender": 0}, 0),
-        ({"dsarequired": 1, "pubrender": 0}, 0),
-        ({"dsarequired": 2, "pubrender": 0}, 2),
-        ({"dsarequired": 2, "pubrender": 1}, 1),
-        ({"dsarequired": 3, "pubrender": 2}, 1),
-        ({"dsarequired": 3}, 2),
-    ],
-)
-def test_disclosure(dsa: dict[str, int] | None, expected: int) -> None:
-    assert context(regs={"ext": {"dsa": dsa}}).dsa == expected
-
-
-# ------------------------------------------------------------------ the impression
-
-
-def test_kinds_and_flags_of_a_slot() -> None:
-    slot = build_slot(imp(banner={}, native={}, instl=1, rwdd=1, secure=1), 3, RATES)
-    assert (slot.kinds, slot.index) == (BANNER | NATIVE, 3)
-    assert (slot.interstitial, slot.rewarded, slot.secure) == (True, True, True)
-    plain = build_slot(imp(video={}, audio={}, instl=2), 0, RATES)
-    assert plain.kinds == VIDEO | AUDIO
-    assert (plain.interstitial, plain.rewarded, plain.secure) == (False, False, False), "only 1 means yes"
-
-
-@pytest.mark.parametrize(
-    ("media", "sizes"),
-    [
-        ({"banner": {"format": [{"w": 300, "h": 250}, {"w": 728, "h": 90}]}}, ((300, 250), (728, 90))),
-        ({"banner": {"w": 300, "h": 250}}, ((300, 250),)),
-        ({"banner": {"w": 300, "h": 250, "format": [{"w": 728, "h": 90}]}}, ((728, 90), (300, 250))),
-        ({"banner": {"w": 728, "h": 90, "format": [{"w": 728, "h": 90}]}}, ((728, 90),)),
-        ({"banner": {"format": [{"w": 300}, {"w": 0, "h": 50}, {"wratio": 6, "hratio": 5}]}}, ()),
-        ({"banner": {"w": -1, "h": 250}}, ()),
-        ({"banner": {}}, ()),
-        ({"video": {"w": 640, "h": 360}}, ((640, 360),)),
-        ({"video": {"w": 640}}, ()),
-        ({"video": {"w": 640, "h": 360}, "banner": {"w": 300, "h": 250}}, ((300, 250),)),
-        ({"audio": {}}, ()),
-    ],
-)
-def test_sizes_of_a_slot(media: dict[str, Any], sizes: tuple[tuple[int, int], ...]) -> None:
-    assert build_slot(imp(**media), 0, RATES).sizes == sizes
-
-
-def test_position_of_a_slot() -> None:
-    assert build_slot(imp(banner={"pos": 1}, video={"pos": 3}), 0, RATES).position == 1
-    assert build_slot(imp(banner={"pos": 0}, video={"pos": 3}), 0, RATES).position == 3
-    assert build_slot(imp(audio={}), 0, RATES).position == 0
-
-
-@pytest.mark.parametrize(
-    ("floor", "currency", "micros"),
-    [
-        (None, "USD", 0),
-        (0.0, "XXX", 0),  # no floor is one in any currency
-        (0.29, "USD", 290_000),  # 0.29 * 10^6 is a little less in binary
-        (1.1, None, 1_100_000),
-        (2.0000001, "USD", 2_000_001),  # rounded up: a bid at it is never below
-        (1.6, "EUR", 2_000_000),
-        (320.0, "JPY", 2_000_000),
-        (1.0, "XXX", -1),
-    ],
-)
-def test_floors_in_micros(floor: float | None, currency: str | None, micros: int) -> None:
-    assert floor_in_micros(floor, currency, RATES) == micros
-    fields = {} if floor is None else {"bidfloor": floor}
-    assert build_slot(imp(banner={}, bidfloorcur=currency, **fields), 0, RATES).floor_micros == micros
-
-
-def test_placement_of_a_video_new_and_old() -> None:
-    assert video_placement(imp(video={"plcmt": 2, "placement": 1})) == 2
-    assert [video_placement(imp(video={"placement": n})) for n in range(7)] == [0, 1, 4, 4, 4, 3, 0]
-    assert video_placement(imp(video={})) == 0
-    assert video_placement(imp(banner={})) == 0

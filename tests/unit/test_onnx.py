@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
-from numpy.typing import NDArray
 from onnx import numpy_helper
 
 from campaign_express.adapters.onnx import (
@@ -28,63 +26,12 @@ from campaign_express.adapters.onnx import (
 from campaign_express.bidding import features
 from campaign_express.errors import ModelError
 from campaign_express.learning import seed_model
-
-Rows = tuple[NDArray[np.int64], NDArray[np.float32], NDArray[np.int64], NDArray[np.int64]]
-Scores = tuple[NDArray[np.float32], NDArray[np.float32]]
-# Stand-ins for an NPU, of real providers: one that runs padded static shapes, one that takes no node of the graph.
-STATIC = {"static": Accelerator(CPU, ((1, 8), (4, 32)))}
-IDLE = {"idle": Accelerator("AzureExecutionProvider", ((1, 8),))}
-
-
-def rows(requests: int, candidates: int, seed: int = 0) -> Rows:
-    """Random features, each within its rows of the table."""
-    random = np.random.default_rng(seed)
-
-    def side(schema: tuple[features.Categorical, ...], count: int) -> NDArray[np.int64]:
-        base = np.array(list(features.bases(schema).values()))
-        return base + random.integers(0, [f.buckets for f in schema], (count, len(schema)))
-
-    return (
-        side(features.REQUEST_SCHEMA, requests),
-        random.random((requests, len(features.REQUEST_NUMERIC)), np.float32),
-        side(features.CREATIVE_SCHEMA, candidates),
-        random.integers(0, requests, candidates),
-    )
-
-
-def score(scorer: OnnxScorer, given: Rows) -> Scores:
-    request_cat, request_num, creative_cat, row = given
-    return scorer.score(request_cat, request_num, scorer.embed(creative_cat), row)
+from tests.support.onnx_files import IDLE, STATIC, rows, save, score, set_metadata, weights, with_weight
 
 
 @pytest.fixture(scope="module")
 def scorer() -> OnnxScorer:
     return OnnxScorer()
-
-
-def unchanged(_: onnx.ModelProto) -> None: ...
-
-
-def save(
-    tmp_path: Path,
-    serving: Callable[[onnx.ModelProto], object] = unchanged,
-    tower: Callable[[onnx.ModelProto], object] = unchanged,
-) -> Path:
-    """The shipped model's two files, changed."""
-    model = seed_model.build()
-    serving(model.serving)
-    tower(model.tower)
-    path = tmp_path / "changed.onnx"
-    path.write_bytes(model.serving.SerializeToString())
-    tower_file(path).write_bytes(model.tower.SerializeToString())
-    return path
-
-
-def set_metadata(key: str, value: str) -> Callable[[onnx.ModelProto], None]:
-    def change(model: onnx.ModelProto) -> None:
-        next(p for p in model.metadata_props if p.key == key).value = value
-
-    return change
 
 
 def test_shipped_model_is_what_the_recipe_builds(tmp_path: Path) -> None:
@@ -266,132 +213,6 @@ def test_no_thread_is_started() -> None:
     scorer = OnnxScorer()
     score(scorer, rows(16, 480))
     assert set(os.listdir("/proc/self/task")) <= before
-
-
-# --- Refused at load ------------------------------------------------------------------------------------------------
-
-
-def test_missing_file(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"absent\.onnx: No such file"):
-        OnnxScorer(tmp_path / "absent.onnx")
-
-
-def test_missing_tower_names_both_files(tmp_path: Path) -> None:
-    path = save(tmp_path)
-    tower_file(path).unlink()
-    with pytest.raises(ModelError, match=r"changed\.creative\.onnx of model file \S*changed\.onnx: No such file"):
-        OnnxScorer(path)
-
-
-@pytest.mark.parametrize("keep", [0, 100, 400_000])
-@pytest.mark.parametrize("name", ["changed.onnx", "changed.creative.onnx"])
-def test_corrupt_file(tmp_path: Path, name: str, keep: int) -> None:
-    path = save(tmp_path)
-    broken = tmp_path / name
-    broken.write_bytes(broken.read_bytes()[:keep])
-    with pytest.raises(ModelError, match=f"file \\S*{name} cannot be loaded"):
-        OnnxScorer(path)
-
-
-def test_the_tower_is_not_a_model_of_its_own(tmp_path: Path) -> None:
-    tower = tower_file(save(tmp_path))
-    tower_file(tower).write_bytes(tower.read_bytes())
-    with pytest.raises(ModelError, match=r"changed\.creative\.onnx has inputs .*creative_cat"):
-        OnnxScorer(tower)
-
-
-@pytest.mark.parametrize(("side", "name"), [("serving", "changed.onnx"), ("tower", "changed.creative.onnx")])
-def test_other_schema_names_both(tmp_path: Path, side: str, name: str) -> None:
-    path = save(tmp_path, **{side: set_metadata("schema_version", "ce0-000000000000")})
-    with pytest.raises(ModelError, match=f"{name} .*ce0-000000000000.*{features.SCHEMA_VERSION}"):
-        OnnxScorer(path)
-
-
-def test_no_schema(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="none given"):
-        OnnxScorer(save(tmp_path, lambda model: model.ClearField("metadata_props")))
-
-
-def test_files_of_two_models(tmp_path: Path) -> None:
-    """As after copying one of a new model's two files."""
-    path = save(tmp_path)
-    tower_file(path).write_bytes(seed_model.build(seed=2).tower.SerializeToString())
-    with pytest.raises(ModelError, match=r"changed\.onnx and .*changed\.creative\.onnx do not belong together: pair"):
-        OnnxScorer(path)
-
-
-def test_files_without_a_pair(tmp_path: Path) -> None:
-    path = save(tmp_path, set_metadata("pair", ""), set_metadata("pair", ""))
-    with pytest.raises(ModelError, match="do not belong together"):
-        OnnxScorer(path)
-
-
-def test_another_width_of_creatives(tmp_path: Path) -> None:
-    def change(model: onnx.ModelProto) -> None:
-        with_weight(model, "creative_projection", weights(model, "creative_projection")[:, :12])
-        with_weight(model, "creative_bias", weights(model, "creative_bias")[:12])
-        model.graph.output[0].type.tensor_type.shape.dim[1].dim_value = 12
-
-    with pytest.raises(ModelError, match=r"do not belong together: .* 16 numbers in the one and 12 in the other"):
-        OnnxScorer(save(tmp_path, tower=change))
-
-
-def test_other_inputs(tmp_path: Path) -> None:
-    def change(model: onnx.ModelProto) -> None:
-        model.graph.input[3].name = "rows"
-        for node in model.graph.node:
-            node.input[:] = ["rows" if name == "row" else name for name in node.input]
-
-    with pytest.raises(ModelError, match=r"has inputs .*'rows'"):
-        OnnxScorer(save(tmp_path, change))
-
-
-def test_creatives_of_no_fixed_width(tmp_path: Path) -> None:
-    def change(model: onnx.ModelProto) -> None:
-        model.graph.input[2].type.tensor_type.shape.dim[1].dim_param = "W"
-
-    with pytest.raises(ModelError, match=r"has inputs .*'W'"):
-        OnnxScorer(save(tmp_path, change))
-
-
-@pytest.mark.parametrize("side", ["serving", "tower"])
-def test_other_output(tmp_path: Path, side: str) -> None:
-    def change(model: onnx.ModelProto) -> None:
-        model.graph.node[-1].output[0] = model.graph.output[0].name = "scores"
-
-    with pytest.raises(ModelError, match=r"outputs .*scores"):
-        OnnxScorer(save(tmp_path, **{side: change}))
-
-
-def weights(model: onnx.ModelProto, name: str) -> NDArray[np.float32]:
-    array: NDArray[np.float32] = numpy_helper.to_array(next(t for t in model.graph.initializer if t.name == name))
-    return array
-
-
-def with_weight(model: onnx.ModelProto, name: str, array: NDArray[np.float32]) -> None:
-    tensor = next(t for t in model.graph.initializer if t.name == name)
-    tensor.CopyFrom(numpy_helper.from_array(array, name))
-
-
-@pytest.mark.parametrize(("side", "table"), [("serving", "request_table"), ("tower", "creative_table")])
-def test_table_too_short(tmp_path: Path, side: str, table: str) -> None:
-    def change(model: onnx.ModelProto) -> None:
-        with_weight(model, table, weights(model, table)[:-1])
-
-    with pytest.raises(ModelError, match="does not run"):
-        OnnxScorer(save(tmp_path, **{side: change}))
-
-
-def test_weights_that_are_no_numbers(tmp_path: Path) -> None:
-    bias = np.full((2, 1), np.nan, np.float32)
-    with pytest.raises(ModelError, match="probabilities"):
-        OnnxScorer(save(tmp_path, lambda model: with_weight(model, "output_bias", bias)))
-
-
-def test_a_tower_that_gives_no_numbers(tmp_path: Path) -> None:
-    bias = np.full(seed_model.WIDTH, np.inf, np.float32)
-    with pytest.raises(ModelError, match=r"changed\.creative\.onnx gives something else than finite numbers"):
-        OnnxScorer(save(tmp_path, tower=lambda model: with_weight(model, "creative_bias", bias)))
 
 
 # --- Accelerators ---------------------------------------------------------------------------------------------------
