@@ -7,6 +7,9 @@ CampaignExpressError
 ├── CatalogError        a campaign file's fault: every problem at once, by campaign; the last good catalogue stays
 ├── ControlError        switches or paces in Redis that do not decode; what was known before stays in force
 ├── WarehouseError      a query that the store of events refuses; of a report: its caller's fault or ours
+├── ClusterError        a Kubernetes cluster that refuses, or does not hold what is asked for; says what remedies it
+│   ├── ClusterConflict changed by somebody else meanwhile, or owned by another manager: nothing was done
+│   └── ClusterAway     no answer of its API server: refused, late, not found, not who it says it is
 ├── ModelError          a model that cannot serve: schema mismatch, provider missing under `require_accelerator`
 └── Unavailable         a part is away (no agent, no broker): HTTP 503, gRPC UNAVAILABLE; logged once a change of state
 """
@@ -70,6 +73,30 @@ class ControlError(CampaignExpressError):
 
 class WarehouseError(CampaignExpressError):
     """A query that the store of events will never answer."""
+
+
+class ClusterError(CampaignExpressError):
+    """A Kubernetes cluster said no. `remedy`: what the operator does about it; `status`: HTTP's, 0 without one."""
+
+    def __init__(self, message: str, remedy: str = "", status: int = 0) -> None:
+        super().__init__(f"{message}\n  remedy: {remedy}" if remedy else message)
+        self.message = message
+        self.remedy = remedy
+        self.status = status
+
+
+class ClusterConflict(ClusterError):
+    """Somebody else has changed the object, or owns `fields`: pairs of path and who."""
+
+    def __init__(
+        self, message: str, remedy: str = "", status: int = 409, fields: Sequence[tuple[str, str]] = ()
+    ) -> None:
+        super().__init__(message, remedy, status)
+        self.fields = tuple(fields)
+
+
+class ClusterAway(ClusterError):
+    """The API server does not answer."""
 
 
 class ModelError(CampaignExpressError):

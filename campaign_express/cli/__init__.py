@@ -18,6 +18,7 @@ from campaign_express.cli import (
     backtest,
     catalog,
     check,
+    cluster,
     db,
     events,
     exchange,
@@ -73,6 +74,7 @@ app.command()(backtest.backtest)
 app.add_typer(events.app, name="events")
 app.add_typer(privacy.app, name="privacy")
 app.add_typer(db.app, name="db")
+app.add_typer(cluster.app, name="cluster")
 app.command()(switches.stop)
 app.command()(switches.resume)
 app.command()(switches.switches)

@@ -11,6 +11,10 @@ from nats_server import NatsProcess
 from redis import Redis
 from valkey_server import ValkeyCluster, ValkeyProcess
 
+from tests.support import kube_world
+from tests.support.kube_api import KubeApi
+from tests.support.kube_cli import Operated
+
 
 @pytest.fixture(scope="session")
 def _valkey_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyProcess]:
@@ -79,3 +83,18 @@ def valkey_cluster(tmp_path: Path) -> Iterator[ValkeyCluster]:
         yield cluster
     finally:
         cluster.kill()
+
+
+@pytest.fixture
+def kube(shared: Path, tmp_path: Path) -> Iterator[Operated]:
+    """A Kubernetes API server's double with a healthy cluster of 20 cells."""
+    with KubeApi.running(shared) as api:
+        yield Operated(kube_world.healthy(api), api.kubeconfig(tmp_path / "kubeconfig"))
+
+
+@pytest.fixture
+def empty_kube(shared: Path, tmp_path: Path) -> Iterator[Operated]:
+    """The same before anything was deployed: operators are there, with their CRDs."""
+    with KubeApi.running(shared) as api:
+        kube_world.operators(api)
+        yield Operated(api, api.kubeconfig(tmp_path / "kubeconfig"))
