@@ -7,7 +7,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install run test lint format bench day chaos autoscale lock model proto clean
+.PHONY: help install run test lint format bench day chaos autoscale manifests infra-test lock model proto clean
 
 help:  ## List these commands
 	@sed -n 's/^\([a-z-]*\):.*  ## /  make \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
@@ -40,6 +40,12 @@ chaos: $(VENV)/dev.stamp  ## Kill the event pipeline and its broker under load; 
 
 autoscale: $(VENV)/dev.stamp  ## Simulate the nodes of 10, 20 and 40 cells, grow 1 to 3 for real; write benchmarks/results/autoscale.json
 	@$(BIN)/python -m benchmarks.autoscale $(ARGS)
+
+manifests: $(VENV)/dev.stamp  ## Write into kuberay/ and deploy/ what is made of serve_config.yaml
+	$(BIN)/python -m tools.kuberay
+
+infra-test: $(VENV)/dev.stamp  ## Check manifests, chart and deployment documents
+	$(BIN)/python -m pytest tests/infra $(ARGS)
 
 lock: $(VENV)/made.stamp  ## Resolve pyproject.toml anew into the two lock files
 	$(BIN)/python tools/lock.py
