@@ -30,14 +30,14 @@ POLL_S = 0.5
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.1, 0.8  # between attempts while Redis is away
 
 # Writes only if the version is still the one that was read: versions grow by one, and nothing is overwritten unseen.
-_SWAP = """
+_SWAP = """#!lua flags=allow-oom
 if (redis.call('HGET', KEYS[1], 'version') or '0') ~= ARGV[1] then return 0 end
 redis.call('HSET', KEYS[1], 'version', ARGV[2], 'digest', ARGV[3], 'blob', ARGV[4], 'published_ms', ARGV[5])
 redis.call('PUBLISH', ARGV[6], ARGV[2])
 return 1
 """
 # Writes unless a later leader has: one that was replaced and does not know it yet changes nothing.
-_PUT = """
+_PUT = """#!lua flags=allow-oom
 if tonumber(redis.call('HGET', KEYS[1], 'epoch') or '0') > tonumber(ARGV[1]) then return 0 end
 local version = redis.call('HINCRBY', KEYS[1], 'version', 1)
 redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'digest', ARGV[2], 'blob', ARGV[3], 'published_ms', ARGV[4])

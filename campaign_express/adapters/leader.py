@@ -25,7 +25,7 @@ MARGIN = 0.2
 
 # ARGV: owner, life in ms. Returns the epoch of the owner's term, 0 where another one holds the lock. An epoch is higher
 # than all before, also where Redis has forgotten those: it is at least the time.
-_HOLD = """
+_HOLD = """#!lua flags=allow-oom
 local owner = redis.call('HGET', KEYS[1], 'owner')
 if owner and owner ~= ARGV[1] then return 0 end
 if not owner then

@@ -10,7 +10,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import ssl
 from collections.abc import Awaitable, Callable
+from urllib.parse import parse_qsl
 
 import msgspec
 import nats.errors
@@ -20,7 +22,7 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js.api import DiscardPolicy, Header, RetentionPolicy, StorageType, StoreCompression, StreamConfig
 
-from campaign_express.errors import Unavailable
+from campaign_express.errors import ConfigError, Unavailable
 from campaign_express.events import STREAM, SUBJECTS
 
 log = logging.getLogger(__name__)
@@ -67,21 +69,44 @@ _read_ack = msgspec.json.Decoder(Ack).decode
 
 
 def redact(url: str) -> str:
-    """The servers of a NATS url without user and password: what may be logged."""
-    return ",".join(part.strip().rpartition("//")[2].rpartition("@")[2] for part in url.split(","))
+    """The servers of a NATS url without user, password and options: what may be logged."""
+    return ",".join(part.partition("?")[0].strip().rpartition("//")[2].rpartition("@")[2] for part in url.split(","))
+
+
+def read_url(url: str) -> tuple[list[str], ssl.SSLContext | None]:
+    """Servers of a url, and whom to trust for TLS where it says so. Raises ConfigError."""
+    parts = [part.strip().partition("?") for part in url.split(",")]
+    options = dict(parse_qsl(parts[0][2]))
+    ca_file = options.pop("ca_file", "")
+    problems = [f"nats_url: no option {name}" for name in options]
+    context = None
+    if ca_file:
+        try:
+            context = ssl.create_default_context(cafile=ca_file)
+        except OSError as error:
+            problems.append(f"nats_url: ca_file={ca_file}: {error.strerror or error}")
+    if problems:
+        raise ConfigError("Settings that cannot be used:", problems)
+    return [server for server, _, _ in parts], context
 
 
 async def connect(url: str, name: str, closed: Callable[[], Awaitable[None]] | None = None) -> Client:
     """A connection to one of the servers of `url` (with commas between), which does not reconnect by itself.
 
-    `closed` is called when it ends. Raises Unavailable.
+    `nats://user:password@host:port`, or `tls://` with TLS; `?ca_file=FILE` behind the first server names the authority
+    that is trusted instead of the system's. `closed` is called when it ends. Raises Unavailable.
     """
+    try:
+        servers, context = read_url(url)
+    except ConfigError as error:  # `check-config` tells of it; here a file may yet come
+        raise Unavailable("; ".join(error.problems)) from None
     client = Client()
     try:
         await asyncio.wait_for(
             client.connect(
-                [part.strip() for part in url.split(",")],
+                servers,
                 name=name,
+                tls=context,
                 allow_reconnect=False,
                 connect_timeout=int(CONNECT_S),
                 max_reconnect_attempts=1,  # or it would try a server that refuses for ever

@@ -54,7 +54,7 @@ end
 return made
 """
 # KEYS: as before. ARGV: bucket, the key in its place or "" for none, the period.
-_DESTROY = """
+_DESTROY = """#!lua flags=allow-oom
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end
 if ARGV[2] == '' then
   redis.call('HDEL', KEYS[1], ARGV[1])

@@ -260,8 +260,9 @@ return 1
 class Script:
     """A script's text, and calls of it as RESP."""
 
-    def __init__(self, text: str) -> None:
-        self.text = text.strip().encode()
+    def __init__(self, text: str, when_full: bool = False) -> None:
+        """`when_full`: it may write when Redis takes nothing new any more."""
+        self.text = (f"{'#!lua flags=allow-oom' if when_full else ''}\n{text.strip()}").strip().encode()
         self.sha = hashlib.sha1(self.text, usedforsecurity=False).hexdigest().encode()
 
     def call(self, keys: tuple[bytes, ...], *arguments: bytes) -> bytes:
@@ -270,6 +271,7 @@ class Script:
         return head + b"".join(parts)
 
 
-confirm, release, won, ripen = Script(CONFIRM), Script(RELEASE), Script(WON), Script(RIPEN)
+# What became of bids is told also to a Redis that is full: money waits for it.
+confirm, release, won, ripen = (Script(text, when_full=True) for text in (CONFIRM, RELEASE, WON, RIPEN))
 profile, alias, adopt, merge = Script(PROFILE), Script(ALIAS), Script(ADOPT), Script(MERGE)
 ALL = (confirm, release, won, ripen, profile, alias, adopt, merge)

@@ -21,6 +21,7 @@ from campaign_express.ports import Warehouse
 log = logging.getLogger(__name__)
 
 _PLACE = re.compile(r"\$\{(\w+)(?::(\w+))?\}")
+_LIKE = re.compile(r"\bAS (\w+)(?=\s+ENGINE\b)")
 _NAME = re.compile(r"(\d{4})_(\w+)\.sql").fullmatch
 
 _TABLE = """
@@ -63,8 +64,9 @@ def migrations() -> list[Migration]:
     return found
 
 
-def rendered(statement: str, cluster: str) -> str:
-    """`statement` for one server, or for the replicas of `cluster`."""
+def rendered(statement: str, cluster: str, database: str = "") -> str:
+    """`statement` for one server, or for the replicas of `cluster`: each looks for the table that another one is made
+    like in its default database, unless it is told that it is in `database`."""
 
     def place(match: re.Match[str]) -> str:
         name, column = match[1], match[2]
@@ -77,7 +79,8 @@ def rendered(statement: str, cluster: str) -> str:
         path = "'/clickhouse/tables/{shard}/{database}/{table}', '{replica}'"
         return f"ReplicatedReplacingMergeTree({path}{f', {column}' if column else ''})"
 
-    return _PLACE.sub(place, statement)
+    like = rf"AS {database}.\1" if cluster and database else r"AS \1"
+    return _LIKE.sub(like, _PLACE.sub(place, statement))
 
 
 def applied(warehouse: Warehouse) -> dict[int, str]:
@@ -86,10 +89,15 @@ def applied(warehouse: Warehouse) -> dict[int, str]:
     return {int(number): str(checksum) for number, checksum in rows}
 
 
-def migrate(warehouse: Warehouse) -> list[Migration]:
-    """Apply what is missing; returns it. Raises Unavailable, or WarehouseError for a file that has changed."""
+def migrate(warehouse: Warehouse, again: bool = False) -> list[Migration]:
+    """Make the database and apply what is missing; returns it. `again`: also what was applied, for a replica of the
+    cluster that has lost its disk; where tables are, nothing changes.
+
+    Raises Unavailable, or WarehouseError for a file that has changed.
+    """
     warehouse.make_database()
     warehouse.run(rendered(_TABLE, warehouse.cluster))
+    database = str(warehouse.query("SELECT currentDatabase()").rows[0][0])
     known = applied(warehouse)
     done = []
     for migration in migrations():
@@ -99,9 +107,12 @@ def migrate(warehouse: Warehouse) -> list[Migration]:
                     f"migration {migration.number:04d}_{migration.name} was applied in another form: the store belongs "
                     "to another version of this program"
                 )
-            continue
+            if not again:
+                continue
         for statement in migration.statements():
-            warehouse.run(rendered(statement, warehouse.cluster))
+            warehouse.run(rendered(statement, warehouse.cluster, database))
+        if migration.number in known:
+            continue
         warehouse.run(
             "INSERT INTO migrations SELECT {number:UInt32}, {name:String}, {checksum:String}, now()",
             {"number": migration.number, "name": migration.name, "checksum": migration.checksum},

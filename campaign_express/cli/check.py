@@ -35,6 +35,7 @@ def check_config(
 
 def _problems(settings: Settings, arguments: dict[str, Any]) -> list[str]:
     from campaign_express import bootstrap
+    from campaign_express.adapters import nats
     from campaign_express.adapters.clickhouse import parse_url
     from campaign_express.bidding.budget import LeaseClock
     from campaign_express.bootstrap_notices import check_exchanges
@@ -58,6 +59,8 @@ def _problems(settings: Settings, arguments: dict[str, Any]) -> list[str]:
     if settings.notice_keys:
         attempt(lambda: parse_keys(settings.notice_keys))
     attempt(lambda: parse_price_keys(settings.price_keys))
+    if settings.nats_url:
+        attempt(lambda: nats.read_url(settings.nats_url))
     attempt(lambda: LeaseClock(settings.lease_s))
     attempt(lambda: parse_clock(settings.simulated_clock))
     attempt(lambda: build_channels(settings))

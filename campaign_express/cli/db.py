@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
 from campaign_express.cli.common import ConfigOption, settings_from, stderr
@@ -15,7 +17,10 @@ def _group() -> None:
 
 
 @app.command()
-def migrate(config: ConfigOption = None) -> None:
+def migrate(
+    config: ConfigOption = None,
+    again: Annotated[bool, typer.Option("--again", help="Also what was applied: for a replica that is new.")] = False,
+) -> None:
     """Make the tables of events, or bring them up to date. Safe twice, and while a bidder runs.
 
     On ClickHouse servers it makes the database, too. Tables keep rows as long as the settings say.
@@ -29,7 +34,7 @@ def migrate(config: ConfigOption = None) -> None:
     warehouse = open_warehouse(settings)
     try:
         stderr.print(f"tables: {warehouse.where}", markup=False, highlight=False, soft_wrap=True)
-        done = [f"applied {one.number:04d}_{one.name}" for one in applying.migrate(warehouse)]
+        done = [f"applied {one.number:04d}_{one.name}" for one in applying.migrate(warehouse, again)]
         done += retention.apply(warehouse, wanted)
     finally:
         warehouse.close()

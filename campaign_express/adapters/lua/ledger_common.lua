@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Put before each of the other ledger_*.lua. Keys and invariants: docs/ledger.md.
 --
 -- KEYS[1] is "{advertiser}:", the beginning of every key that is used here: all are in its slot. Amounts are whole

@@ -1,3 +1,4 @@
+#!lua flags=allow-oom
 -- Remember that these advertisers have a ledger, and return all that ever had one. KEYS[1] is the whole key of a set.
 --
 -- ARGV: ids of advertisers.
