@@ -7,17 +7,17 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install run test lint format bench day chaos autoscale manifests infra-test lock model proto clean
+.PHONY: help install run test lint format bench day chaos autoscale compile uncompile fresh manifests infra-test lock model proto clean
 
 help:  ## List these commands
 	@sed -n 's/^\([a-z-]*\):.*  ## /  make \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
 
 install: $(VENV)/runtime.stamp  ## Make .venv with exactly the locked packages
 
-run: $(VENV)/runtime.stamp  ## Start everything on this machine; Ctrl-C stops it
+run: $(VENV)/runtime.stamp fresh  ## Start everything on this machine; Ctrl-C stops it
 	@exec $(BIN)/campaign-express up
 
-test: $(VENV)/dev.stamp  ## Run the whole test suite
+test: $(VENV)/dev.stamp fresh  ## Run the whole test suite
 	$(BIN)/python -m pytest -n 2 $(ARGS)
 
 lint: $(VENV)/dev.stamp  ## Check style (ruff) and types (mypy, strict)
@@ -29,17 +29,28 @@ format: $(VENV)/dev.stamp  ## Bring the source into the one format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/dev.stamp  ## Measure; write benchmarks/results/latest.json, latest.md and the figures in README.md
+bench: $(VENV)/dev.stamp fresh  ## Measure; write benchmarks/results/latest.json, latest.md and the figures in README.md
 	@$(BIN)/python -m benchmarks $(ARGS); status=$$?; $(BIN)/python -m benchmarks.readme; exit $$status
 
-day: $(VENV)/dev.stamp  ## Simulate a day of 500,000 requests with faults; write benchmarks/results/day.json and day.html
+day: $(VENV)/dev.stamp fresh  ## Simulate a day of 500,000 requests with faults; write benchmarks/results/day.json and day.html
 	@$(BIN)/python -m benchmarks.day $(ARGS)
 
-chaos: $(VENV)/dev.stamp  ## Kill the event pipeline and its broker under load; write benchmarks/results/chaos.json
+chaos: $(VENV)/dev.stamp fresh  ## Kill the event pipeline and its broker under load; write benchmarks/results/chaos.json
 	@$(BIN)/python -m benchmarks.chaos $(ARGS)
 
-autoscale: $(VENV)/dev.stamp  ## Simulate the nodes of 10, 20 and 40 cells, grow 1 to 3 for real; write benchmarks/results/autoscale.json
+autoscale: $(VENV)/dev.stamp fresh  ## Simulate the nodes of 10, 20 and 40 cells, grow 1 to 3 for real; write benchmarks/results/autoscale.json
 	@$(BIN)/python -m benchmarks.autoscale $(ARGS)
+
+compile: $(VENV)/dev.stamp  ## Compile the hot path in place (needs gcc and python3-dev); what is run next runs it
+	CAMPAIGN_EXPRESS_COMPILE=1 $(BIN)/python setup.py --quiet build_ext --inplace
+
+uncompile:  ## Go back to plain Python
+	find campaign_express -name '*.so' -delete
+	rm -rf build *__mypyc.*.so campaign_express/compiled.json
+
+# Python would run a compiled module whose source has changed since, without a word.
+fresh: $(VENV)/runtime.stamp
+	@$(BIN)/python -m campaign_express.compiled
 
 manifests: $(VENV)/dev.stamp  ## Write into kuberay/ and deploy/ what is made of serve_config.yaml
 	$(BIN)/python -m tools.kuberay
@@ -57,8 +68,8 @@ PROTO := campaign_express/openrtb/proto
 proto: $(VENV)/dev.stamp  ## Generate the protobuf and gRPC modules from openrtb.proto
 	$(BIN)/python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. $(PROTO)/openrtb.proto
 
-clean:  ## Remove .venv and caches; what a run has stored in var stays
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build *.egg-info
+clean: uncompile  ## Remove .venv and caches; what a run has stored in var stays
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
 
 # An interrupted step is done again: each leaves its stamp only once it is complete.
 $(VENV)/made.stamp:

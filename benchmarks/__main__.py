@@ -19,6 +19,7 @@ from rich.markdown import Markdown
 
 from benchmarks import closed_loop, machine, report, runs, stateful, workload
 from benchmarks.bodies import with_people
+from benchmarks.code import to_measure
 from benchmarks.figures import Figure
 from benchmarks.processes import become_reaper
 from benchmarks.targets import TARGETS
@@ -28,7 +29,7 @@ PARTS = ("core", "memory", "events", *(target.name for target in TARGETS))
 BODIES = 1000
 
 
-def prepare(folder: Path, plan: runs.Plan, say: runs.Say) -> runs.Bench:
+def prepare(folder: Path, plan: runs.Plan, say: runs.Say, code: Path) -> runs.Bench:
     """Catalogue and bodies on disk; what the core answers to them tells how long the echo's answer has to be."""
     say("preparing the catalogue and the requests")
     core = workload.bidder(workload.settings(folder))
@@ -40,7 +41,7 @@ def prepare(folder: Path, plan: runs.Plan, say: runs.Say) -> runs.Bench:
     if len(bids) < 0.95 * len(bodies):
         raise RuntimeError(f"the core bids on {len(bids)} of {len(bodies)} bodies only")
     mean = round(statistics.mean([len(answer.body) for answer in answers]))
-    bench = runs.Bench(folder, plan, with_people(bodies, stateful.TURNS), mean, say)
+    bench = runs.Bench(folder, plan, with_people(bodies, stateful.TURNS), mean, say, code)
     bench.bodies_file.write_bytes(b"\n".join(bench.bodies) + b"\n")
     return bench
 
@@ -65,6 +66,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--only", action="append", choices=PARTS, help="measure this alone; may be repeated")
     parser.add_argument("--quick", action="store_true", help="one short round: shows that it runs, no more")
+    parser.add_argument("--pure", action="store_true", help="measure plain Python though there is a compiler")
     parser.add_argument("--rounds", type=int, help="rounds of the comparison (default 3)")
     parser.add_argument("--no-assert", action="store_true", help="end with 0 even when a figure is missed")
     parser.add_argument("--output", type=Path, default=report.RESULTS, help="folder of latest.json and latest.md")
@@ -86,12 +88,16 @@ def main() -> int:
         become_reaper()
         workload.environment()
         with tempfile.TemporaryDirectory(prefix="ce-bench-") as folder:
-            bench = prepare(Path(folder), plan, say)
+            say("looking for a compiler, and compiling what has changed")
+            code, code_is = to_measure(options.pure)
+            say(code_is)
+            bench = prepare(Path(folder), plan, say, code)
             figures, problems = measure(bench, options.only or PARTS)
     except (OSError, RuntimeError, ValueError) as error:
         console.print(f"not measured: {error}", style="red", markup=False, highlight=False)
         return 2
     setup = {
+        "code": code_is,
         "closed loop": f"{closed_loop.client()}, {plan.connections} connections, {plan.closed_s:g} s",
         "warm-up": f"{plan.warm_s:g} s of the same load",
         "rounds": plan.rounds,

@@ -19,6 +19,7 @@ from benchmarks import bodies, stages, workload
 from campaign_express.bidder import Bidder
 from campaign_express.bidding.bitmaps import candidates
 from campaign_express.bidding.pipeline import Decision
+from campaign_express.compiled import is_compiled
 from campaign_express.frames import Ask
 from campaign_express.memory import settle
 from campaign_express.openrtb.codec import decode_request
@@ -93,7 +94,8 @@ def measure(folder: Path, runs: int) -> dict[str, Any]:
             wall, cpu = cost_us(core, workload.choose(core, BODIES, _wall_ms(), next(seeds)), batch)
             found.setdefault(f"batch{batch}", []).append(wall)
             found.setdefault(f"batch{batch}_cpu", []).append(cpu)
-    found["stages"] = stages_us(core, workload.choose(core, BODIES, _wall_ms(), next(seeds)), 16)
+    if not is_compiled():
+        found["stages"] = stages_us(core, workload.choose(core, BODIES, _wall_ms(), next(seeds)), 16)
     for count in CATALOGS:  # warm-up
         matching_us(cores[count], bodies.generate(BODIES, next(seeds)), False)
     for _ in range(runs):

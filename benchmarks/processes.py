@@ -72,11 +72,17 @@ def command_line(pid: int) -> str:
 class Server:
     """A started target. Use as a context manager: leaving it ends every process below."""
 
-    def __init__(self, command: list[str], environment: dict[str, str], log: Path) -> None:
+    def __init__(self, command: list[str], environment: dict[str, str], log: Path, folder: Path | None = None) -> None:
+        """`folder`: where it runs, which is where Python looks for modules first."""
         self._log = log
         with log.open("wb") as output:
             self._leader = subprocess.Popen(
-                command, env={**os.environ, **environment}, stdout=output, stderr=output, start_new_session=True
+                command,
+                env={**os.environ, **environment},
+                cwd=folder,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
             )
 
     @property

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
@@ -13,9 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks import closed_loop, workload
+from benchmarks import closed_loop, code, workload
 from benchmarks.figures import Figure, cell_ratios
-from benchmarks.machine import reference_loop_ms
+from benchmarks.machine import ROOT, reference_loop_ms
 from benchmarks.processes import command_line, descendants
 from benchmarks.targets import BY_NAME, Running, post
 from campaign_express.loadgen import run_load
@@ -52,6 +50,7 @@ class Bench:
     bodies: Sequence[bytes]
     answer_bytes: int
     say: Say
+    code: Path = ROOT  # holds the package that is measured
 
     @property
     def bodies_file(self) -> Path:
@@ -59,18 +58,17 @@ class Bench:
 
     def start(self, target: str, campaigns: int = workload.CAMPAIGNS) -> Running:
         settings = workload.settings_file(self.folder, campaigns)
-        return Running(BY_NAME[target], settings, self.answer_bytes, self.bodies[0], self.folder)
+        return Running(BY_NAME[target], settings, self.answer_bytes, self.bodies[0], self.folder, self.code)
 
 
 def core(bench: Bench) -> list[Figure]:
     """The core by itself, in a process that holds nothing else."""
     bench.say("core: cost of a request, matching")
-    command = [sys.executable, "-m", "benchmarks.core", str(bench.folder), "--runs", str(bench.plan.core_runs)]
+    arguments = ("benchmarks.core", str(bench.folder), "--runs", str(bench.plan.core_runs))
     before_ms = reference_loop_ms()
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode != 0:
-        raise RuntimeError(f"benchmarks.core failed:\n{done.stderr[-3000:]}")
-    found: dict[str, Any] = json.loads(done.stdout)
+    # In plain Python too: for comparison, and since a compiled function has no place for the timers of stages.
+    pure: dict[str, Any] = json.loads(code.run(ROOT, *arguments))
+    found: dict[str, Any] = pure if bench.code == ROOT else json.loads(code.run(bench.code, *arguments))
 
     def growth(name: str, times: dict[str, list[float]]) -> Figure:
         return Figure(name, "×", tuple(a / b for a, b in zip(times["10000"], times["100"], strict=True)))
@@ -78,6 +76,7 @@ def core(bench: Bench) -> list[Figure]:
     figures = [
         Figure("core_us_per_request_batch16", "µs", tuple(found["batch16"])),
         growth("match_10000_over_100", found["match"]),
+        Figure("core_us_per_request_batch16_pure", "µs", tuple(pure["batch16"])),
         Figure("core_us_per_request_batch1", "µs", tuple(found["batch1"])),
         Figure("core_cpu_us_per_request_batch16", "µs", tuple(found["batch16_cpu"])),
         Figure("core_cpu_us_per_request_batch1", "µs", tuple(found["batch1_cpu"])),
@@ -86,7 +85,7 @@ def core(bench: Bench) -> list[Figure]:
         Figure("campaigns_matched_of_1000", "(least, median, most)", tuple(found["matched_min_median_max"])),
     ]
     figures += [Figure(f"match_us_{count}_campaigns", "µs", tuple(times)) for count, times in found["match"].items()]
-    figures += [Figure(f"stage: {stage}", "µs", (spent,)) for stage, spent in found["stages"].items()]
+    figures += [Figure(f"stage: {stage}", "µs", (spent,)) for stage, spent in pure["stages"].items()]
     return figures
 
 
@@ -220,12 +219,10 @@ def events(bench: Bench) -> list[Figure]:
     plan = bench.plan
     quick = ["--runs", "1", "--events", "60000", "--money", "6000", "--day", "400000"]
     sizes = ["--runs", str(plan.rounds)] if plan.rounds > 1 else quick
-    command = [sys.executable, "-m", "benchmarks.events", str(bench.folder / "events"), *sizes]
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode != 0:
-        raise RuntimeError(f"benchmarks.events failed:\n{done.stderr[-3000:]}")
     units = {"day_report_s": "s", "bytes_per_event": "bytes", "sums_s_per_million_events": "s"}
-    found: dict[str, list[float]] = json.loads(done.stdout)
+    found: dict[str, list[float]] = json.loads(
+        code.run(bench.code, "benchmarks.events", str(bench.folder / "events"), *sizes)
+    )
     return [Figure(name, units.get(name, "1/s"), tuple(values)) for name, values in found.items()]
 
 

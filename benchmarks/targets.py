@@ -9,7 +9,7 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.machine import ROOT
+from benchmarks.code import environment as code_environment
 from benchmarks.processes import Server, free_port
 
 START_S = 180.0
@@ -70,7 +70,9 @@ BY_NAME = {target.name: target for target in TARGETS}
 class Running:
     """A target that answers. Use as a context manager."""
 
-    def __init__(self, target: Target, settings: Path, answer_bytes: int, probe: bytes, folder: Path) -> None:
+    def __init__(
+        self, target: Target, settings: Path, answer_bytes: int, probe: bytes, folder: Path, code: Path
+    ) -> None:
         port = free_port()
         self.url = f"http://127.0.0.1:{port}/v1/bid"
         self._metrics_port = free_port()
@@ -83,12 +85,11 @@ class Running:
             answer_bytes=answer_bytes,
         ).split()
         module, *options = arguments
-        # Ray's workers have no working directory in their path.
-        environment = {**target.environment, "PYTHONPATH": str(ROOT)}
+        environment = {**target.environment, **code_environment(code)}
         if "RAY_SERVE_ENABLE_HA_PROXY" in environment:
             environment |= _haproxy_places(folder)
         command = [sys.executable, "-m", f"benchmarks.servers.{module}", *options]
-        self.server = Server(command, environment, folder / f"{target.name}.log")
+        self.server = Server(command, environment, folder / f"{target.name}.log", code)
         try:
             self._wait(probe)
         except BaseException:

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from campaign_express import compiled
 from campaign_express.adapters.control import ControlStore
 from campaign_express.adapters.enrichment import LocalEnricher
 from campaign_express.adapters.leases import LeaseKeeper
@@ -137,6 +138,7 @@ def build_bidder(
 
     Raises ConfigError, CatalogError or ModelError, each naming the file and place.
     """
+    compiled.check()
     exchanges = read_exchanges(settings)
     scorer = OnnxScorer(
         Path(settings.model_file) if settings.model_file else packaged("models/seed.onnx"),

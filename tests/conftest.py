@@ -9,6 +9,8 @@ import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
+from campaign_express import compiled
+
 ROOT = Path(__file__).resolve().parent.parent
 REQUIRE_ALL = os.environ.get("CAMPAIGN_EXPRESS_REQUIRE_ALL") == "1"
 
@@ -29,6 +31,12 @@ class Sharing(LoadScopeScheduling):
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
         return "ray" if "tests/e2e/" in file else file
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Tests look into what machine code does not show; `integration/test_compiled_copy.py` runs those that fit both."""
+    if (compiled.is_compiled() or compiled.stale(ROOT)) and "TEST_COMPILED" not in os.environ:
+        raise pytest.UsageError("the hot path is compiled here, and tests are of plain Python: make uncompile")
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -58,8 +58,8 @@ class RedisBatch:
         self._stop = threading.Event()
         self._wake = threading.Event()
         self._ready = threading.Event()
-        self._thread = threading.Thread(target=self._keep, name="redis-keeper", daemon=True)
-        self._thread.start()
+        self._worker = threading.Thread(target=self._keep, name="redis-keeper", daemon=True)
+        self._worker.start()
         if wait_s:
             self._ready.wait(wait_s)
 
@@ -113,7 +113,7 @@ class RedisBatch:
     def close(self) -> None:
         self._stop.set()
         self._wake.set()
-        self._thread.join(5.0)
+        self._worker.join(5.0)
         with self._lock:
             for link in self._links.values():
                 link.close()

@@ -11,7 +11,7 @@ from __future__ import annotations
 from array import array
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping
-from typing import Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -77,8 +77,8 @@ class Memo(dict[Hashable, T]):
 
     __slots__ = ("_held", "_value")
 
-    BYTES = 2_000_000  # of one cache, about
-    LARGEST = 16_384  # of one entry: what a request makes larger than that is not kept
+    BYTES: ClassVar[int] = 2_000_000  # of one cache, about
+    LARGEST: ClassVar[int] = 16_384  # of one entry: what a request makes larger than that is not kept
 
     def __init__(self, lines: int) -> None:
         """For masks over `lines`, or what holds one."""

@@ -65,6 +65,7 @@ class Gauges(Struct):
     in_flight: int = 0
     queued: int = 0
     draining: bool = False
+    compiled: bool = False  # the hot path is machine code
     open_breakers: int = 0
     broker_up: bool = False  # JetStream acknowledges events
     spool_bytes: int = 0

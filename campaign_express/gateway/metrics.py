@@ -92,6 +92,7 @@ GAUGES = (
     _Gauge("in_flight_requests", "Requests in agents' hands.", "in_flight"),
     _Gauge("queued_requests", "Requests waiting for an agent.", "queued"),
     _Gauge("draining", "1 while the cell is leaving.", "draining"),
+    _Gauge("compiled", "1 where the hot path runs as machine code.", "compiled"),
     _Gauge("broker_up", "1 while JetStream acknowledges events.", "broker_up"),
     _Gauge("spool_bytes", "Bytes that wait in the cell's spool.", "spool_bytes"),
     _Gauge("decision_bytes", "Bytes of decisions that JetStream has not acknowledged.", "decision_bytes"),

@@ -126,12 +126,15 @@ class Notice(Struct, frozen=True, gc=False):
     user: str = ""  # canonical id, where a frequency cap counts the impression
 
 
-class _Key(Struct, frozen=True):
+class _Key:
     """A key as two SHA-256 states that have taken in the padded key: saves half the work of each HMAC."""
 
-    id: str
-    inner: hashlib._Hash
-    outer: hashlib._Hash
+    __slots__ = ("id", "inner", "outer")
+
+    def __init__(self, id: str, inner: hashlib._Hash, outer: hashlib._Hash) -> None:
+        self.id = id
+        self.inner = inner
+        self.outer = outer
 
     def hexdigest(self, message: bytes) -> str:
         inner = self.inner.copy()

@@ -20,7 +20,7 @@ import msgspec
 import ray
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from campaign_express import memory
+from campaign_express import compiled, memory
 from campaign_express.adapters.catalog_store import CatalogStore
 from campaign_express.bidding.model import Catalog
 from campaign_express.clock import parse_clock
@@ -34,6 +34,14 @@ logger = logging.getLogger(__name__)
 
 SWITCH_INTERVAL_S = 0.0005  # a catalogue compiled in another thread must not hold a batch up for the default 5 ms
 OWN_FACTORY = "campaign_express.bootstrap:build_agent"
+
+_LEAN = str(Path(__file__).parent / "lean")
+_PATHS = (_LEAN, *(path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path not in ("", _LEAN)))
+# Of an agent's process: it takes 25 MB less with it (`rss_mb_per_agent`).
+LEAN_ENVIRONMENT = {
+    "PYTHONPATH": os.pathsep.join(_PATHS),
+    "MALLOC_ARENA_MAX": "2",  # as `memory.few_arenas`, for the threads that Ray starts before it
+}
 
 Factory = Callable[[Settings, Catalog | None], Any]
 
@@ -97,6 +105,7 @@ class BiddingAgent:
         """What this agent has done; for `/v1/status`."""
         return {
             "pid": os.getpid(),
+            "compiled": compiled.is_compiled(),
             "batches": self._socket.batches,
             "requests": self._socket.requests,
             "failures": self._socket.failures,
@@ -136,6 +145,7 @@ def create(
     options: dict[str, Any] = {"num_cpus": num_cpus, "max_restarts": -1, "max_task_retries": 0}
     if settings.npu_per_agent:
         options["resources"] = {"npu": settings.npu_per_agent}
+    options["runtime_env"] = {"env_vars": LEAN_ENVIRONMENT}
     group = ray.util.get_current_placement_group()
     if group is not None:
         options["scheduling_strategy"] = PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=bundle)

@@ -21,6 +21,7 @@ from ray.exceptions import RayError
 
 from campaign_express import embedded, memory
 from campaign_express.bootstrap_notices import NoticeService, build_notice_service
+from campaign_express.compiled import is_compiled
 from campaign_express.config import Settings
 from campaign_express.errors import CampaignExpressError, ConfigError, Unavailable
 from campaign_express.gateway.batching import AgentPool
@@ -253,6 +254,7 @@ class Cell:
             "queued": self.pool.queued,
             "in_flight": self.pool.in_flight,
             "catalog_version": self.pool.catalog_version,
+            "compiled": self.meters.gauges.compiled,
             "agents": [found if isinstance(found, dict) else {"away": type(found).__name__} for found in stats],
         }
 
@@ -275,5 +277,6 @@ class Cell:
         gauges.in_flight = pool.in_flight
         gauges.queued = pool.queued
         gauges.open_breakers = pool.open_breakers
+        gauges.compiled = is_compiled()
         gauges.draining = self.exchange_app.draining
         gauges.resident_bytes = resident_bytes([os.getpid(), *pool.pids])

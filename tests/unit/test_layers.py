@@ -17,6 +17,7 @@ MAY: dict[str, set[str]] = {
     "control": set(),
     "notifications": set(),
     "clock": {"errors"},
+    "compiled": {"bidding", "errors"},
     "adapters": {
         *("openrtb", "bidding", "ports", "errors", "adapters", "config", "events", "control", "clock"),
         "notifications",
@@ -64,7 +65,7 @@ MAY: dict[str, set[str]] = {
     "packaged": {"bidding", "config"},
     "bootstrap": {
         *("openrtb", "bidding", "ports", "errors", "frames", "config", "adapters", "bidder"),
-        *("clock", "control", "events", "packaged", "decision_log"),
+        *("clock", "compiled", "control", "events", "packaged", "decision_log"),
     },
 }
 # Pure layers do no I/O of their own.
