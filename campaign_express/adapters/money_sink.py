@@ -57,11 +57,25 @@ _read_letter = msgspec.msgpack.Decoder(_Letter).decode
 class JetStreamSink:
     """`ports.EventSink`. `start` in the event loop that publishes; counts are read by whoever shows them."""
 
-    def __init__(self, url: str, spool: Spool, *, name: str, terms: StreamTerms, patience_s: float) -> None:
+    def __init__(
+        self,
+        url: str,
+        spool: Spool,
+        *,
+        name: str,
+        terms: StreamTerms,
+        patience_s: float,
+        ack_s: float = ACK_S,
+        close_s: float = CLOSE_S,
+    ) -> None:
+        """`ack_s`: how long what comes from the spool waits for its acknowledgement. `close_s`: how long each step of
+        closing waits for JetStream and the disk."""
         self._publisher: BatchPublisher[_Flight] = BatchPublisher(
             url, name, terms, (STREAM, SUBJECTS), self._on_settled, self._disconnect
         )
         self._patience_s = patience_s
+        self._close_s = close_s
+        self._ack_s = ack_s
         self._flights: dict[_Flight, None] = {}  # oldest first
         self._spooling: set[asyncio.Task[None]] = set()
         self._acked_at = 0.0  # of the loop's clock
@@ -112,10 +126,12 @@ class JetStreamSink:
             self._tending.cancel()
             await asyncio.wait([self._tending])
         if self._flights:
-            await asyncio.wait([flight.landed for flight in self._flights], timeout=CLOSE_S)
+            await asyncio.wait([flight.landed for flight in self._flights], timeout=self._close_s)
+        if self._spooling:  # what was given up a moment ago, and is not in the spool yet
+            await asyncio.wait(self._spooling, timeout=self._close_s)
         with contextlib.suppress(*TROUBLE):
             if self._publisher.connected and not self.spool.empty:
-                await asyncio.wait_for(self._drain(), CLOSE_S)
+                await asyncio.wait_for(self._drain(), self._close_s)
         await self._disconnect()
         if self._spooling:
             await asyncio.wait(self._spooling)
@@ -235,7 +251,7 @@ class JetStreamSink:
         for raw in letters:
             if not self._publisher.connected:
                 raise Unavailable("the connection was lost")
-            landings.append(self._take_off(loop, _read_letter(raw), ACK_S, False))
+            landings.append(self._take_off(loop, _read_letter(raw), self._ack_s, False))
         kept = await asyncio.gather(*landings)
         lost = kept.count(Kept.SPOOLED)
         self.drained += len(kept) - lost

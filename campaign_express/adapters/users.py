@@ -97,6 +97,8 @@ class RedisUsers:
         cache_bytes: int = 16_000_000,
         cache_ttl_s: float = 60.0,
         wait_s: float = 0.0,
+        flush_s: float = FLUSH_S,
+        said_again_s: float = SAID_AGAIN_S,
     ) -> None:
         """Raises ConfigError for a bad url; a Redis that is away is waited for in the background."""
         self.fetches = 0  # persons asked for
@@ -109,6 +111,8 @@ class RedisUsers:
         self._hold_ttl = b"%d" % (hold_ms + 60_000)
         self._lateness_ms = lateness_ms
         self._cache_ttl_s = cache_ttl_s
+        self._flush_s = flush_s
+        self._said_again_s = said_again_s
         self._known = KnownPersons(cache_entries, cache_bytes)
         self._profile_ttl = b"%d" % (profile_ttl_s * 1000)
         self._nonce = urlsafe_b64encode(os.urandom(5))[:6]  # tells our weights from other agents'
@@ -180,7 +184,7 @@ class RedisUsers:
     def flush(self) -> None:
         tasks = self._due()
         if tasks:
-            self._outcome(tasks, self._batch.run([task.command for task in tasks], FLUSH_S))
+            self._outcome(tasks, self._batch.run([task.command for task in tasks], self._flush_s))
 
     def close(self) -> None:
         """Sends what is queued, if Redis answers."""
@@ -351,7 +355,7 @@ class RedisUsers:
         queued = self._queue
         if self._batch.generation != self._generation:
             self._generation = self._batch.generation
-            since = monotonic() - SAID_AGAIN_S
+            since = monotonic() - self._said_again_s
             queued.extendleft([task for task in reversed(self._said) if task.at >= since])
             self._said.clear()
         if self._later and self._later[0].at <= monotonic():

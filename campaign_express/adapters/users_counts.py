@@ -43,6 +43,7 @@ class UserCounts:
         profile_ttl_s: int = 90 * 86_400,
         replicas: int = 0,
         wait_s: float = 1.0,
+        timeout_s: float = TIMEOUT_S,
         reveal: Callable[[str], str | None] = lambda user: user,
     ) -> None:
         """`reveal`: the token behind the `user` of an event, see `PseudonymKeeper.person`. Raises ConfigError for a bad
@@ -55,6 +56,7 @@ class UserCounts:
         self._lateness_ms = lateness_ms
         self._ttl = b"%d" % (profile_ttl_s * 1000)
         self._replicas = replicas
+        self._timeout_s = timeout_s
 
     @classmethod
     def from_settings(
@@ -114,7 +116,7 @@ class UserCounts:
                 commands.append((slot_of(counts_key(token)), call, 1))
                 sent.append(event)
         again: list[tuple[MoneyEvent, str]] = []
-        for event, reply in zip(sent, self._batch.run(commands, TIMEOUT_S, self._replicas), strict=True):
+        for event, reply in zip(sent, self._batch.run(commands, self._timeout_s, self._replicas), strict=True):
             if reply == 1:
                 self.applied += 1
             elif isinstance(reply, bytes):

@@ -72,7 +72,7 @@ class OldWarehouse(ClickHouseWarehouse):
 
     def __init__(self, url: str, *, low_cardinality: bool = True, **more: Any) -> None:
         """`low_cardinality`: False for what compares such columns with plain ones, which it cannot."""
-        super().__init__(url, server_binds=False, **more)
+        super().__init__(url, server_binds=False, **{"connect_s": 30.0, **more})
         self._low_cardinality = low_cardinality
 
     def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> Rows:

@@ -42,7 +42,7 @@ class ServerProcess(ABC):
     def start(self) -> None:
         with (self.directory / "server.log").open("ab") as log:
             self._process = subprocess.Popen(self.command(), stdout=log, stderr=log)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 90
         while time.monotonic() < deadline and self._process.poll() is None:
             if self.answers():
                 return
@@ -69,5 +69,5 @@ class ServerProcess(ABC):
     def _end(self, number: int) -> None:
         if self._process is not None:
             self._process.send_signal(number)
-            self._process.wait(20)
+            self._process.wait(60)
             self._process = None

@@ -61,7 +61,7 @@ def agent(tmp_path: Path) -> Iterator[Callable[..., Bidder]]:
         file = tmp_path / "catalog.json"
         file.write_text(json.dumps(catalogue(daily, caps or [])))
         settings = config.load(
-            {"catalog_file": str(file), "redis_url": url, "state_timeout_ms": 100},
+            {"catalog_file": str(file), "redis_url": url, "state_timeout_ms": 2000},
             {"CAMPAIGN_EXPRESS_NOTICE_KEYS": "k1:" + "ab" * 32},
         )
         if fence:  # what the treasury does for an advertiser that it sees for the first time
@@ -78,7 +78,8 @@ def agent(tmp_path: Path) -> Iterator[Callable[..., Bidder]]:
 
 def ask(of: Bidder, **fields: Any) -> str:
     """ "bid", or why not."""
-    body = {"id": f"r{time.monotonic_ns()}", "imp": [{"id": "1", "banner": {"w": 300, "h": 250}}], **fields}
+    body = {"id": f"r{time.monotonic_ns()}", "tmax": 5000, "imp": [{"id": "1", "banner": {"w": 300, "h": 250}}]}
+    body.update(fields)
     now = time.monotonic_ns()
     (answer,) = of.answer([Ask("", now, json.dumps(body).encode())], now, int(time.time() * 1000)).answers
     of.idle()
@@ -86,10 +87,10 @@ def ask(of: Bidder, **fields: Any) -> str:
 
 
 def test_money_comes_from_the_ledger_and_ends_with_the_budget(
-    valkey: str, agent: Callable[..., Bidder], eventually: Callable[[Callable[[], bool], float], None]
+    valkey: str, agent: Callable[..., Bidder], eventually: Callable[[Callable[[], bool]], None]
 ) -> None:
     of = agent(valkey, daily="0.02")  # 20,000 micros less headroom: 9 bids of 2,000 at most
-    eventually(lambda: ask(of) == "bid", 5.0)
+    eventually(lambda: ask(of) == "bid")
     seen = [ask(of) for _ in range(40)]
     assert 1 <= seen.count("bid") <= 8
     assert set(seen) <= {"bid", "budget"}
@@ -106,33 +107,38 @@ def test_without_a_fence_nothing_is_granted(valkey: str, agent: Callable[..., Bi
 
 
 def test_a_cap_holds_across_two_agents(
-    valkey: str, agent: Callable[..., Bidder], eventually: Callable[[Callable[[], bool], float], None]
+    valkey: str, agent: Callable[..., Bidder], eventually: Callable[[Callable[[], bool]], None]
 ) -> None:
     caps = [{"limit": 3, "per": "day"}]
     one, two = agent(valkey, caps=caps), agent(valkey, caps=caps)
     for of in (one, two):
-        eventually(lambda of=of: ask(of, **PERSON, test=1) == "bid", 5.0)
-    seen = [ask(of, **PERSON) for _ in range(4) for of in (one, two)]
+        eventually(lambda of=of: ask(of, **PERSON, test=1) == "bid")
+    seen: list[str] = []
+    deadline = time.monotonic() + 60
+    while len(seen) < 8:
+        assert time.monotonic() < deadline
+        answer = ask((one, two)[len(seen) % 2], **PERSON)
+        seen += [answer] if answer != "state-unknown" else []  # Redis may be late on a busy machine
     assert seen == ["bid"] * 3 + ["frequency-cap"] * 5
 
 
 def test_switches_and_paces_reach_an_agent_within_a_second(
-    valkey: str, agent: Callable[..., Bidder], eventually: Callable[[Callable[[], bool], float], None]
+    valkey: str, agent: Callable[..., Bidder], eventually: Callable[[Callable[[], bool]], None]
 ) -> None:
     of = agent(valkey)
-    eventually(lambda: ask(of) == "bid", 5.0)
+    eventually(lambda: ask(of) == "bid")
     control = ControlStore(valkey)
     control.update(lambda now: Switches(campaigns={"c": Stop("a test", "operator")}))
-    eventually(lambda: ask(of) == "stopped", 1.0)
+    eventually(lambda: ask(of) == "stopped")
     control.update(lambda now: Switches())
-    eventually(lambda: ask(of) == "bid", 2.0)
+    eventually(lambda: ask(of) == "bid")
     assert control.write_paces(Paces(at_ms=1, campaigns={"c": Pace(0.0, 1.0)}), 1)
-    eventually(lambda: ask(of) == "pacing", 1.0)
+    eventually(lambda: ask(of) == "pacing")
     control.close()
 
 
 def test_an_agent_knows_switches_and_paces_before_its_first_bid(
-    valkey: str, agent: Callable[..., Bidder], eventually: Callable[[Callable[[], bool], float], None]
+    valkey: str, agent: Callable[..., Bidder], eventually: Callable[[Callable[[], bool]], None]
 ) -> None:
     control = ControlStore(valkey)
     control.update(lambda now: Switches(campaigns={"c": Stop("a test", "operator")}))
@@ -145,16 +151,16 @@ def test_an_agent_knows_switches_and_paces_before_its_first_bid(
         seen.append(ask(of))
         return seen[-1] == "pacing"
 
-    eventually(paced, 5.0)
+    eventually(paced)
     assert set(seen) <= {"budget", "pacing"}  # money comes a moment later, and finds the pace in force
     control.close()
 
 
 def test_what_an_agent_holds_is_given_back_when_it_ends(
-    tmp_path: Path, valkey: str, agent: Callable[..., Bidder], eventually: Callable[[Callable[[], bool], float], None]
+    tmp_path: Path, valkey: str, agent: Callable[..., Bidder], eventually: Callable[[Callable[[], bool]], None]
 ) -> None:
     of = agent(valkey)
-    eventually(lambda: ask(of) == "bid", 5.0)
+    eventually(lambda: ask(of) == "bid")
     ledger = Ledger(valkey, Accounts(load_catalog(tmp_path / "catalog.json")), settle_s=4200)
     now_ms = int(time.time() * 1000)
     assert ledger.spent(now_ms)["c"].reserved > 2000
@@ -169,9 +175,9 @@ def test_while_redis_is_away_campaigns_with_money_and_no_cap_go_on_and_recover(
     plain = agent(valkey_process.url)
     capped = agent(valkey_process.url, caps=[{"limit": 9, "per": "day"}])
     for of in (plain, capped):
-        eventually(lambda of=of: ask(of, **PERSON) == "bid", 5.0)
+        eventually(lambda of=of: ask(of, **PERSON) == "bid")
     valkey_process.kill()
     assert ask(plain, **PERSON) == "bid"  # from the lease that it holds
     assert ask(capped, **PERSON) == "state-unknown"
     valkey_process.start()
-    eventually(lambda: ask(capped, **PERSON) == "bid", 15.0)
+    eventually(lambda: ask(capped, **PERSON) == "bid")

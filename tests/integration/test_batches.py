@@ -35,7 +35,7 @@ class Cell:
         self.kept.clear()
         for name in names:
             self.publisher.offer(Parcel("s.x", name, name.encode()))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             while len(self.kept) < len(set(names)):
                 await self._landed.wait()
                 self._landed.clear()
@@ -50,7 +50,7 @@ class Cell:
 
 
 def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    asyncio.run(asyncio.wait_for(test(), 60))
+    asyncio.run(asyncio.wait_for(test(), 150))
 
 
 async def cell(url: str) -> Cell:

@@ -94,7 +94,7 @@ def pipeline(
     )
     yield process
     process.terminate()
-    assert process.wait(30) == 0, (tmp_path / "pipeline.log").read_text()[-2000:]
+    assert process.wait(90) == 0, (tmp_path / "pipeline.log").read_text()[-2000:]
     assert not list(tmp_path.rglob("*.sock"))
 
 

@@ -14,12 +14,13 @@ from redis import Redis, RedisCluster
 from valkey_server import ValkeyProcess
 
 from campaign_express.adapters.catalog_store import CATALOG, CatalogStore
+from campaign_express.adapters.documents import POLL_S
 from campaign_express.adapters.redis import connect, redact
 from campaign_express.bidding.catalog import encode_catalog, parse_catalog
 from campaign_express.bidding.model import Catalog
 from campaign_express.errors import CatalogError, ConfigError, Unavailable
 
-Eventually = Callable[[Callable[[], bool], float], None]
+Eventually = Callable[[Callable[[], bool]], None]
 
 
 def catalog(name: str = "first") -> Catalog:
@@ -122,16 +123,17 @@ def test_a_change_based_on_an_older_version_is_not_published(store: CatalogStore
 def test_a_published_change_is_live_within_two_seconds(
     store: CatalogStore, watcher: Watcher, eventually: Eventually
 ) -> None:
+    assert POLL_S <= 0.5  # what makes it two seconds where nobody is held up; the test waits longer, for a busy machine
     for version in range(1, 6):
         store.publish(catalog(f"c{version}"))
-        eventually(lambda: watcher.seen[-1:] == [(version, f"c{version}")], 2.0)  # noqa: B023 (called at once)
+        eventually(lambda: watcher.seen[-1:] == [(version, f"c{version}")])  # noqa: B023 (called at once)
 
 
 def test_a_lost_announcement_is_made_up_for_by_the_poll(
     store: CatalogStore, valkey: str, watcher: Watcher, eventually: Eventually
 ) -> None:
     store.publish(catalog("first"))
-    eventually(lambda: watcher.seen == [(1, "first")], 2.0)
+    eventually(lambda: watcher.seen == [(1, "first")])
     with Redis.from_url(valkey) as client:
         assert client.pubsub_numsub(CATALOG.channel) == [
             (CATALOG.channel.encode(), 1)
@@ -140,7 +142,7 @@ def test_a_lost_announcement_is_made_up_for_by_the_poll(
     blob = encode_catalog(parse_renamed("second", 2))
     with Redis.from_url(valkey) as client:
         client.hset(CATALOG.key, mapping=fields(2, blob))
-    eventually(lambda: watcher.seen[-1:] == [(2, "second")], 2.0)
+    eventually(lambda: watcher.seen[-1:] == [(2, "second")])
     other.close()
 
 
@@ -159,7 +161,7 @@ def test_the_version_that_the_agent_has_is_not_told_again(store: CatalogStore, e
     store.publish(catalog("first"))
     watcher = Watcher(store, known=1)
     store.publish(catalog("second"))
-    eventually(lambda: watcher.seen == [(2, "second")], 2.0)
+    eventually(lambda: watcher.seen == [(2, "second")])
     watcher.end()
 
 
@@ -174,17 +176,17 @@ def test_a_blob_that_is_no_catalogue_is_refused_once_and_the_last_good_stays(
 ) -> None:
     """The last of these decodes and says another version than its key."""
     store.publish(catalog("good"))
-    eventually(lambda: watcher.seen == [(1, "good")], 2.0)
+    eventually(lambda: watcher.seen == [(1, "good")])
     with Redis.from_url(valkey) as client:
         client.hset(CATALOG.key, mapping=fields(2, blob))
-    eventually(lambda: "is refused" in caplog.text, 3.0)
+    eventually(lambda: "is refused" in caplog.text)
     with pytest.raises(CatalogError):
         store.latest()
     time.sleep(1.2)  # two more polls
     assert len([r for r in caplog.records if r.levelno >= logging.ERROR]) == 1
     assert watcher.seen == [(1, "good")]
     assert store.publish(catalog("better")) == 3
-    eventually(lambda: watcher.seen == [(1, "good"), (3, "better")], 2.0)
+    eventually(lambda: watcher.seen == [(1, "good"), (3, "better")])
 
 
 def test_a_blob_that_was_changed_is_refused(store: CatalogStore, valkey: str) -> None:
@@ -200,12 +202,12 @@ def test_a_catalogue_that_the_agent_refuses_does_not_end_the_watch(
 ) -> None:
     watcher.refuse.add("bad")
     store.publish(catalog("bad"))
-    eventually(lambda: watcher.seen == [(1, "bad")], 2.0)
+    eventually(lambda: watcher.seen == [(1, "bad")])
     time.sleep(0.7)
     assert watcher.seen == [(1, "bad")]
     assert "version 1 could not be put to use" in caplog.text
     store.publish(catalog("good"))
-    eventually(lambda: watcher.seen[-1:] == [(2, "good")], 2.0)
+    eventually(lambda: watcher.seen[-1:] == [(2, "good")])
 
 
 @pytest.mark.parametrize("end", ["stop", "kill"])
@@ -216,9 +218,9 @@ def test_redis_may_go_and_come_back(
     store = CatalogStore(valkey_process.url)
     store.publish(catalog("before"))
     watcher = Watcher(store)
-    eventually(lambda: watcher.seen == [(1, "before")], 2.0)
+    eventually(lambda: watcher.seen == [(1, "before")])
     getattr(valkey_process, end)()
-    eventually(lambda: "does not answer" in caplog.text, 5.0)
+    eventually(lambda: "does not answer" in caplog.text)
     with pytest.raises(Unavailable, match=str(valkey_process.port)):
         store.latest()
     time.sleep(1.5)  # several attempts, and still one line
@@ -226,8 +228,8 @@ def test_redis_may_go_and_come_back(
     assert watcher.thread.is_alive()
     valkey_process.start()
     assert store.publish(catalog("after")) == 2  # its data is still there
-    eventually(lambda: watcher.seen == [(1, "before"), (2, "after")], 2.0)
-    assert "answers again" in caplog.text
+    eventually(lambda: watcher.seen == [(1, "before"), (2, "after")])
+    eventually(lambda: "answers again" in caplog.text)
     watcher.end()
     store.close()
 
@@ -239,7 +241,7 @@ def test_the_watch_starts_while_redis_is_away(valkey_process: ValkeyProcess, eve
     time.sleep(0.3)
     valkey_process.start()
     store.publish(catalog("first"))
-    eventually(lambda: watcher.seen == [(1, "first")], 2.0)
+    eventually(lambda: watcher.seen == [(1, "first")])
     watcher.end()
     store.close()
 
@@ -248,11 +250,11 @@ def test_an_older_copy_of_redis_is_a_change_too(store: CatalogStore, valkey: str
     for name in ("first", "second"):
         store.publish(catalog(name))
     watcher = Watcher(store)
-    eventually(lambda: watcher.seen == [(2, "second")], 2.0)
+    eventually(lambda: watcher.seen == [(2, "second")])
     with Redis.from_url(valkey) as client:
         client.delete(CATALOG.key)
     store.publish(catalog("again"))
-    eventually(lambda: watcher.seen[-1:] == [(1, "again")], 2.0)
+    eventually(lambda: watcher.seen[-1:] == [(1, "again")])
     watcher.end()
 
 
@@ -268,7 +270,7 @@ def test_passwords_are_not_shown(
     with pytest.raises(Unavailable) as caught:
         bad.latest()
     watcher = Watcher(bad)
-    eventually(lambda: "does not answer" in caplog.text, 3.0)
+    eventually(lambda: "does not answer" in caplog.text)
     watcher.end()
     for text in (caplog.text, str(caught.value), repr(store.where), repr(vars(bad)["where"])):
         assert "secret-guess" not in text
@@ -309,7 +311,7 @@ def cluster(tmp_path: Path, eventually: Eventually) -> Iterator[list[ValkeyProce
                     client.execute_command("CLUSTER MEET", "127.0.0.1", servers[0].port, servers[0].bus_port)
         for server in servers:
             with Redis(port=server.port, decode_responses=True) as client:
-                eventually(lambda: client.execute_command("CLUSTER INFO")["cluster_state"] == "ok", 20.0)
+                eventually(lambda: client.execute_command("CLUSTER INFO")["cluster_state"] == "ok")
         yield servers
     finally:
         for server in servers:
@@ -324,10 +326,10 @@ def test_a_redis_cluster_serves_as_one_node_does(
     watcher = Watcher(store)
     assert store.latest() is None
     assert store.publish(catalog("first")) == 1
-    eventually(lambda: watcher.seen == [(1, "first")], 2.0)
+    eventually(lambda: watcher.seen == [(1, "first")])
     for server in cluster:
         server.stop()
-    eventually(lambda: "does not answer" in caplog.text, 10.0)
+    eventually(lambda: "does not answer" in caplog.text)
     for server in cluster:
         server.start()
     single = CatalogStore(cluster[1].url.replace("redis://", "redis+cluster://"))
@@ -338,8 +340,8 @@ def test_a_redis_cluster_serves_as_one_node_does(
         except Unavailable:
             return False
 
-    eventually(published, 20.0)
-    eventually(lambda: watcher.seen[-1:] == [(single.version(), "second")], 3.0)
+    eventually(published)
+    eventually(lambda: watcher.seen[-1:] == [(single.version(), "second")])
     watcher.end()
     store.close()
     single.close()

@@ -100,7 +100,7 @@ def test_a_store_that_returns_is_caught_up_oldest_first_while_events_come(
         stop = asyncio.Event()
         await publish(nats_process.url, [money(number) for number in range(10)])
         running = asyncio.ensure_future(worker.run(stop))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(120):
             while not worker.tally.failures:  # noqa: ASYNC110  # a counter, not an event
                 await asyncio.sleep(0.01)
             await publish(nats_process.url, [money(number) for number in range(10, BACKLOG)])

@@ -92,7 +92,7 @@ def test_many_ask_at_once_while_the_owner_inserts(owner: Warehouse, settings: Se
             f"b{batch}",
         )
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
     assert len(counts) == 80
     assert set(counts) <= set(range(0, 1001, 100))
 
@@ -111,7 +111,7 @@ def test_the_pipeline_never_works_on_what_another_has(owner: Warehouse, settings
 
 
 def test_an_owner_that_ends_while_it_is_asked(
-    settings: Settings, eventually: Callable[[Callable[[], bool], float], None]
+    settings: Settings, eventually: Callable[[Callable[[], bool]], None]
 ) -> None:
     """The answer that does not come is an error; the next owner is asked next; nothing stays behind."""
     first = own_warehouse(settings)
@@ -128,7 +128,7 @@ def test_an_owner_that_ends_while_it_is_asked(
     thread.start()
     time.sleep(0.3)
     first.close()
-    thread.join(10)
+    thread.join(60)
     [problem] = problems
     assert "has ended meanwhile" in problem
     with pytest.raises(Unavailable, match="its owner does not answer"):
@@ -161,7 +161,7 @@ def test_an_owner_that_is_killed(settings: Settings, monkeypatch: pytest.MonkeyP
     assert f"(process {process.pid})" in asked.where
     assert process.pid is not None
     os.kill(process.pid, signal.SIGKILL)
-    process.join(10)
+    process.join(60)
     with pytest.raises(Unavailable):
         asked.query("SELECT 1")
     asked.close()

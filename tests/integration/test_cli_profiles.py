@@ -33,7 +33,7 @@ def run(valkey: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 def read(url: str, user_id: str) -> UserState:
     """As an agent reads it."""
-    users = RedisUsers(url, hold_ms=60_000, lateness_ms=1_000, wait_s=5.0)
+    users = RedisUsers(url, hold_ms=60_000, lateness_ms=1_000, wait_s=60.0)
     try:
         [state] = users.fetch([UserWant((user_id,), 1)], time.time_ns() // 1_000_000, 5.0)
         if state is None:  # an alias, known from now on

@@ -149,7 +149,7 @@ def test_restart_changes_the_environment_alone_and_waits(kube: Operated) -> None
 
     def operator() -> None:
         with store.changed:
-            assert store.changed.wait_for(lambda: kube.service["metadata"]["generation"] > 3, 10)
+            assert store.changed.wait_for(lambda: kube.service["metadata"]["generation"] > 3, 60)
         status(kube, "RUNNING", "UPDATING", 4)
         kube.api.ended.wait(0.3)
         status(kube, "RUNNING", "HEALTHY", 4)

@@ -13,6 +13,7 @@ from redis import Redis
 from valkey_server import ValkeyProcess
 
 from campaign_express.adapters.control import ControlStore
+from campaign_express.adapters.documents import POLL_S
 from campaign_express.control import (
     ALL,
     PACES_KEY,
@@ -28,7 +29,7 @@ from campaign_express.control import (
 )
 from campaign_express.errors import ControlError, Unavailable
 
-Eventually = Callable[[Callable[[], bool], float], None]
+Eventually = Callable[[Callable[[], bool]], None]
 STOP = Stop("too dear", "operator", 1)
 
 
@@ -90,10 +91,11 @@ def test_writers_at_once_lose_nothing(valkey: str) -> None:
 
 
 def test_every_agent_hears_within_a_second(store: ControlStore, follower: Follower, eventually: Eventually) -> None:
+    assert POLL_S <= 0.5  # what makes it a second where nobody is held up; the test waits longer, for a busy machine
     for what in (Switched("campaign", "a"), Switched("advertiser", "b"), Switched("exchange", "c"), ALL):
         after = store.update(lambda switches: with_stop(switches, what, STOP))  # noqa: B023 (called at once)
         assert what in stops(after)
-        eventually(lambda: follower.switches[-1:] == [after], 1.0)  # noqa: B023
+        eventually(lambda: follower.switches[-1:] == [after])  # noqa: B023
     assert follower.paces == []
 
 
@@ -101,13 +103,13 @@ def test_a_lost_announcement_is_made_up_for(
     store: ControlStore, valkey: str, follower: Follower, eventually: Eventually
 ) -> None:
     stop_campaign(store, "a")
-    eventually(lambda: [*follower.switches[-1].campaigns] == ["a"] if follower.switches else False, 1.0)
+    eventually(lambda: [*follower.switches[-1].campaigns] == ["a"] if follower.switches else False)
     other = ControlStore(valkey)
     before = other.switches()
     with Redis.from_url(valkey) as client:
         script = client.register_script("return redis.call('HSET', KEYS[1], 'version', 7, 'blob', ARGV[1])")
         script([SWITCHES_KEY], [b'{"campaigns":{"z":{}}}'])
-    eventually(lambda: [*follower.switches[-1].campaigns] == ["z"], 1.0)
+    eventually(lambda: [*follower.switches[-1].campaigns] == ["z"])
     assert before != other.switches()
     other.close()
 
@@ -123,7 +125,7 @@ def test_redis_away_or_empty_clears_no_switch(valkey_process: ValkeyProcess, eve
     store = ControlStore(valkey_process.url)
     follower = Follower(valkey_process.url)
     stopped = stop_campaign(store, "a")
-    eventually(lambda: follower.switches == [stopped], 1.0)
+    eventually(lambda: follower.switches == [stopped])
     valkey_process.kill()
     with pytest.raises(Unavailable):
         store.switches()
@@ -136,7 +138,7 @@ def test_redis_away_or_empty_clears_no_switch(valkey_process: ValkeyProcess, eve
     time.sleep(1.2)  # two looks
     assert follower.switches == [stopped]
     both = store.update(lambda s: with_stop(with_stop(s, Switched("campaign", "a"), STOP), ALL, STOP))
-    eventually(lambda: follower.switches == [stopped, both], 2.0)
+    eventually(lambda: follower.switches == [stopped, both])
     follower.end()
     store.close()
 
@@ -149,9 +151,9 @@ def test_paces_of_a_treasury_that_was_replaced_are_not_taken(
     assert store.write_paces(new, epoch=11)
     assert not store.write_paces(old, epoch=10)
     assert store.paces() == new
-    eventually(lambda: follower.paces[-1:] == [new], 1.0)
+    eventually(lambda: follower.paces[-1:] == [new])
     assert store.write_paces(old, epoch=11)
-    eventually(lambda: follower.paces[-1:] == [old], 1.0)
+    eventually(lambda: follower.paces[-1:] == [old])
     assert follower.switches == []
 
 
@@ -166,10 +168,10 @@ def test_what_does_not_decode_is_told_once_and_changes_nothing(
 ) -> None:
     stop_campaign(store, "a")
     store.write_paces(Paces(1), 1)
-    eventually(lambda: (len(follower.switches), len(follower.paces)) == (1, 1), 1.0)
+    eventually(lambda: (len(follower.switches), len(follower.paces)) == (1, 1))
     with Redis.from_url(valkey) as client:
         client.hset(key, mapping={"version": 9, "blob": b'{"campaigns": 5}'})
-    eventually(lambda: "does not decode" in caplog.text, 2.0)
+    eventually(lambda: "does not decode" in caplog.text)
     time.sleep(1.1)
     assert len([r for r in caplog.records if r.levelno >= logging.ERROR]) == 1
     assert (len(follower.switches), len(follower.paces)) == (1, 1)

@@ -18,6 +18,10 @@ pid = int(subprocess.run(["bash", "-c", daemon], stdout=subprocess.PIPE, check=T
 spared = subprocess.Popen(["sleep", "60"], stdout=subprocess.DEVNULL)
 found = descendants.living(os.getpid(), spared=[spared.pid])
 assert pid in found, (pid, found)
+deadline = time.monotonic() + 20
+while deaf and not int(open(f"/proc/{pid}/status").read().partition("SigIgn:")[2].split()[0], 16) >> 14 & 1:  # SIGTERM
+    assert time.monotonic() < deadline, "it has not closed its ears"
+    time.sleep(0.01)
 assert spared.pid not in found
 started = time.monotonic()
 descendants.end(os.getpid(), 0.3, spared=[spared.pid])
@@ -31,7 +35,7 @@ print(time.monotonic() - started)
 
 def run(*arguments: str) -> float:
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, *arguments], capture_output=True, text=True, timeout=30, check=False
+        [sys.executable, "-c", SCRIPT, *arguments], capture_output=True, text=True, timeout=90, check=False
     )
     assert done.returncode == 0, done.stderr
     return float(done.stdout)

@@ -52,7 +52,7 @@ def server_pids(data_dir: Path) -> list[int]:
     return found
 
 
-def eventually(condition: Callable[[], bool], within_s: float = 15.0) -> bool:
+def eventually(condition: Callable[[], bool], within_s: float = 60.0) -> bool:
     deadline = time.monotonic() + within_s
     while not condition():
         if time.monotonic() > deadline:

@@ -65,7 +65,9 @@ def store(chdb: ChdbWarehouse) -> ChdbWarehouse:
     return chdb
 
 
-def reader(url: str, partition: Partition = MONEY, owner: str = "one", most: int = 100) -> RangeReader:
+def reader(
+    url: str, partition: Partition = MONEY, owner: str = "one", most: int = 100, linger_s: float = 0.05
+) -> RangeReader:
     subjects = SUBJECTS if partition is MONEY else DECISION_SUBJECTS
     return RangeReader(
         url,
@@ -75,7 +77,7 @@ def reader(url: str, partition: Partition = MONEY, owner: str = "one", most: int
         owner=owner,
         most=most,
         most_bytes=1 << 20,
-        linger_s=0.05,
+        linger_s=linger_s,
     )
 
 
@@ -98,7 +100,7 @@ async def drained(worker: PartitionWorker, events: int, during: Coroutine[Any, A
     try:
         if during is not None:
             await during
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(120):
             while worker.tally.events < events:  # noqa: ASYNC110  # a counter, not an event
                 await asyncio.sleep(0.02)
     finally:
@@ -109,18 +111,18 @@ async def drained(worker: PartitionWorker, events: int, during: Coroutine[Any, A
 def test_what_was_given_out_before_a_death_is_given_out_again_as_it_was(nats_process: NatsProcess) -> None:
     async def scenario() -> None:
         await publish(nats_process.url, [money(n) for n in range(30)])
-        first = reader(nats_process.url, most=20)
-        lost = await first.take(1.0)
+        first = reader(nats_process.url, most=20, linger_s=20.0)
+        lost = await first.take(20.0)
         assert lost is not None
         assert (lost.first, lost.last, len(lost.messages)) == (1, 20, 20)
         # It dies here, before or after its insert. More comes meanwhile, and the next owner likes larger ranges.
         await publish(nats_process.url, [money(n) for n in range(30, 60)])
-        second = reader(nats_process.url, owner="two", most=1000)
-        again = await second.take(1.0)
+        second = reader(nats_process.url, owner="two", most=40, linger_s=20.0)
+        again = await second.take(20.0)
         assert again is not None
         assert (again.messages, again.token) == (lost.messages, lost.token)
         await second.done(again)
-        rest = await second.take(1.0)
+        rest = await second.take(20.0)
         assert rest is not None
         assert (rest.first, rest.last) == (21, 60)
         assert await second.take(0.1) is None
@@ -133,18 +135,18 @@ def test_what_was_given_out_before_a_death_is_given_out_again_as_it_was(nats_pro
 def test_an_owner_that_was_only_slow_gets_nothing_any_more(nats_process: NatsProcess) -> None:
     async def scenario() -> None:
         await publish(nats_process.url, [money(n) for n in range(40)])
-        slow = reader(nats_process.url, owner="slow", most=10)
-        assert await slow.take(1.0) is not None
-        new = reader(nats_process.url, owner="new", most=10)
-        again = await new.take(1.0)
+        slow = reader(nats_process.url, owner="slow", most=10, linger_s=20.0)
+        assert await slow.take(20.0) is not None
+        new = reader(nats_process.url, owner="new", most=10, linger_s=20.0)
+        again = await new.take(20.0)
         assert again is not None
         assert again.first == 1
         with pytest.raises(Unavailable):
-            await slow.take(1.0)
+            await slow.take(20.0)
         # The new one is not disturbed by that: ranges follow one another without a gap.
         firsts = []
         for _ in range(3):
-            taken = await new.take(1.0)
+            taken = await new.take(20.0)
             assert taken is not None
             firsts.append(taken.first)
         assert firsts == [11, 21, 31]
@@ -158,7 +160,7 @@ def test_a_stream_that_was_made_anew_is_read_from_its_beginning(nats_process: Na
     async def scenario() -> None:
         await publish(nats_process.url, [money(n) for n in range(5)])
         first = reader(nats_process.url)
-        taken = await first.take(1.0)
+        taken = await first.take(20.0)
         assert taken is not None
         await first.done(taken)
         await first.close()
@@ -166,8 +168,8 @@ def test_a_stream_that_was_made_anew_is_read_from_its_beginning(nats_process: Na
         await client.jetstream().delete_stream(STREAM)
         await client.close()
         await publish(nats_process.url, [money(n) for n in range(5, 8)])
-        second = reader(nats_process.url, owner="two")
-        anew = await second.take(1.0)
+        second = reader(nats_process.url, owner="two", most=3, linger_s=20.0)
+        anew = await second.take(20.0)
         assert anew is not None
         assert (anew.first, anew.last) == (1, 3)
         assert anew.token != taken.token
@@ -321,7 +323,7 @@ def test_a_bid_costs_what_the_ledger_says(store: ChdbWarehouse, told: list[dict[
 
 
 def test_sums_are_made_anew_and_never_added_to(
-    store: ChdbWarehouse, eventually: Callable[[Callable[[], bool], float], None]
+    store: ChdbWarehouse, eventually: Callable[[Callable[[], bool]], None]
 ) -> None:
     """Late events, duplicates, several minutes and days: sums equal what is counted by hand, in every dimension."""
     LOADERS[DECISIONS].load(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine
@@ -13,6 +14,7 @@ import nats
 import pytest
 from nats_server import NatsProcess
 
+from campaign_express.adapters.batches import TELL_S
 from campaign_express.adapters.money_sink import JetStreamSink
 from campaign_express.adapters.nats import StreamTerms, connect, ensure_stream, redact
 from campaign_express.adapters.spool import Spool
@@ -42,17 +44,22 @@ def event(number: int, kind: str = "win") -> MoneyEvent:
 
 
 def make_sink(
-    url: str, directory: Path, owner: str = "cell", patience_s: float = 0.05, terms: StreamTerms = TERMS, **spool: Any
+    url: str,
+    directory: Path,
+    owner: str = "cell",
+    patience_s: float = 20.0,  # a busy machine may take long; who waits for a server that is away is less patient
+    terms: StreamTerms = TERMS,
+    **spool: Any,
 ) -> JetStreamSink:
     held = Spool(directory, owner, **{"max_bytes": 10_000_000, **spool})
-    return JetStreamSink(url, held, name="test", terms=terms, patience_s=patience_s)
+    return JetStreamSink(url, held, name="test", terms=terms, patience_s=patience_s, close_s=30.0)
 
 
 def run(test: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    asyncio.run(asyncio.wait_for(test(), 60))
+    asyncio.run(asyncio.wait_for(test(), 150))
 
 
-async def until(condition: Callable[[], bool], seconds: float = 15.0) -> None:
+async def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "not in time"
@@ -77,7 +84,7 @@ def test_an_acknowledged_event_is_in_the_stream(nats_process: NatsProcess, tmp_p
     async def test() -> None:
         sink = make_sink(nats_process.url, tmp_path / "spool")
         await sink.start()
-        assert sink.up
+        await until(lambda: sink.up)
         assert await sink.publish(event(1)) is Kept.PUBLISHED
         assert await sink.publish(event(1)) is Kept.DUPLICATE
         assert await sink.publish(event(1, "billing")) is Kept.PUBLISHED
@@ -110,33 +117,45 @@ def test_the_stream_is_kept_as_the_settings_say(nats_process: NatsProcess, tmp_p
 
 
 def test_a_server_killed_under_load_loses_nothing(nats_process: NatsProcess, tmp_path: Path) -> None:
-    """4,000 events by 50 senders; the server is killed twice in the middle. All were acknowledged, so all are there."""
+    """By 50 senders; the server is killed twice in the middle. All events were acknowledged, so all are there."""
 
     async def test() -> None:
-        sink = make_sink(nats_process.url, tmp_path / "spool", patience_s=0.5)
+        terms = StreamTerms(duplicate_window_s=600)
+        sink = make_sink(nats_process.url, tmp_path / "spool", patience_s=0.5, terms=terms)
         await sink.start()
-        numbers = iter(range(4000))
+        given = itertools.count()
+        sent = 0
         kept: Counter[Kept] = Counter()
+        over = asyncio.Event()
 
         async def send() -> None:
-            for number in numbers:
+            nonlocal sent
+            while not over.is_set():
+                number = next(given)
                 kept[await sink.publish(event(number))] += 1
+                sent = max(sent, number + 1)
                 await asyncio.sleep(0.01)
 
+        async def more(way: Kept, count: int) -> None:
+            until_now = kept[way]
+            await until(lambda: kept[way] >= until_now + count)
+
         async def disturb() -> None:
-            await until(lambda: kept[Kept.PUBLISHED] > 20)
-            for _ in range(2):
-                await asyncio.sleep(0.2)
-                await asyncio.to_thread(nats_process.kill)
-                await asyncio.sleep(0.2)
-                await asyncio.to_thread(nats_process.start)
+            try:
+                for _ in range(2):
+                    await more(Kept.PUBLISHED, 300)
+                    await asyncio.to_thread(nats_process.kill)
+                    await more(Kept.SPOOLED, 300)
+                    await asyncio.to_thread(nats_process.start)
+                await more(Kept.PUBLISHED, 300)
+            finally:
+                over.set()
 
         await asyncio.gather(disturb(), *[send() for _ in range(50)])
-        assert kept.total() == 4000
-        assert kept[Kept.SPOOLED] > 100
+        assert kept.total() == sent
         await until(lambda: sink.up and sink.spool.empty)
         found = await stored(nats_process.url)
-        assert {one.id for _, one in found} == {event(number).id for number in range(4000)}
+        assert {one.id for _, one in found} == {event(number).id for number in range(sent)}
         assert len({one.id for _, one in found}) == len(found)  # within its window JetStream drops the second
         await sink.close()
 
@@ -146,7 +165,7 @@ def test_a_server_killed_under_load_loses_nothing(nats_process: NatsProcess, tmp
 
 def test_a_frozen_server_holds_up_nobody(nats_process: NatsProcess, tmp_path: Path) -> None:
     async def test() -> None:
-        sink = make_sink(nats_process.url, tmp_path / "spool")
+        sink = make_sink(nats_process.url, tmp_path / "spool", patience_s=0.05)
         await sink.start()
         nats_process.freeze()
         started = time.monotonic()
@@ -160,8 +179,12 @@ def test_a_frozen_server_holds_up_nobody(nats_process: NatsProcess, tmp_path: Pa
         assert await sink.publish(event(50)) is Kept.SPOOLED
         nats_process.thaw()
         await until(lambda: sink.up and sink.spool.empty)
-        assert await sink.publish(event(51)) is Kept.PUBLISHED
-        assert len({one.id for _, one in await stored(nats_process.url)}) == 52
+        number, deadline = 51, time.monotonic() + 60
+        while await sink.publish(event(number)) is not Kept.PUBLISHED:  # its patience is short
+            assert time.monotonic() < deadline
+            number += 1
+            await until(lambda: sink.up and sink.spool.empty)
+        assert {one.id for _, one in await stored(nats_process.url)} == {event(n).id for n in range(number + 1)}
         await sink.close()
 
     run(test)
@@ -193,7 +216,7 @@ def test_a_stream_that_was_deleted_is_made_again(nats_process: NatsProcess, tmp_
         await sink.start()
         client = await nats.connect(nats_process.url)
         await client.jetstream().delete_stream(STREAM)
-        assert await sink.publish(event(1)) is Kept.SPOOLED
+        assert await sink.publish(event(1)) is Kept.SPOOLED  # the server says at once that nobody has it
         await until(lambda: sink.up and sink.spool.empty)
         assert [one for _, one in await stored(nats_process.url)] == [event(1)]
         await client.close()
@@ -212,21 +235,26 @@ def test_a_full_stream_refuses_and_the_spool_keeps(
         sink = make_sink(nats_process.url, tmp_path / "spool", terms=full, max_bytes=20_000)
         await sink.start()
         kept: Counter[str] = Counter()
-        for number in range(200):
+        deadline = time.monotonic() + 60
+        for number in itertools.count():
             try:
                 kept[await sink.publish(event(number))] += 1
             except Unavailable:
                 kept["refused"] += 1
+                await asyncio.sleep(0.01)  # it connects anew now and then
             sink.up = True  # the next one tries JetStream too
+            if kept["refused"] and sink.refused > 20:  # its own bound is met as well
+                break
+            assert time.monotonic() < deadline, (kept, sink.refused)
         assert kept[Kept.PUBLISHED] > 0
         assert kept[Kept.SPOOLED] > 0
-        assert kept["refused"] > 0  # its own bound
-        assert sink.refused > 20  # not all were tried: it connects anew meanwhile
         await sink.close()
 
+    began = time.monotonic()
     run(test)
-    told = [record for record in caplog.records if "refuses" in record.message]
-    assert [record.__dict__["error"] for record in told] == ["maximum bytes exceeded"]
+    told = [record.__dict__["error"] for record in caplog.records if "refuses" in record.message]
+    assert set(told) == {"maximum bytes exceeded"}
+    assert len(told) <= 1 + (time.monotonic() - began) / TELL_S
 
 
 def test_the_spool_of_a_dead_cell_is_sent_by_a_living_one(nats_process: NatsProcess, tmp_path: Path) -> None:
@@ -241,7 +269,7 @@ def test_the_spool_of_a_dead_cell_is_sent_by_a_living_one(nats_process: NatsProc
         await asyncio.sleep(0.1)
         assert await stored(nats_process.url) == []  # it lives
         await dead.close()
-        await until(lambda: alive.drained == 10)
+        await until(lambda: alive.drained >= 10 and alive.spool.empty)
         await alive.close()
         assert len(await stored(nats_process.url)) == 10
 
@@ -252,11 +280,29 @@ def test_events_under_way_land_before_the_end(nats_process: NatsProcess, tmp_pat
     async def test() -> None:
         sink = make_sink(nats_process.url, tmp_path / "spool")
         await sink.start()
+        await until(lambda: sink.up)
         sending = [sink.publish(event(number)) for number in range(500)]
         await asyncio.sleep(0)
         await sink.close()
-        assert set(await asyncio.gather(*sending)) <= {Kept.PUBLISHED, Kept.SPOOLED}
+        assert set(await asyncio.gather(*sending)) == {Kept.PUBLISHED}
         assert len(await stored(nats_process.url)) == 500
+
+    run(test)
+
+
+def test_what_is_on_its_way_into_the_spool_is_sent_before_the_end(nats_process: NatsProcess, tmp_path: Path) -> None:
+    async def test() -> None:
+        spool = Spool(tmp_path / "spool", "cell", max_bytes=1_000_000)
+        sink = JetStreamSink(
+            nats_process.url, spool, name="test", terms=TERMS, patience_s=20.0, ack_s=20.0, close_s=40.0
+        )
+        await sink.start()
+        await until(lambda: sink.up)
+        sink.up = False  # as when nothing was acknowledged for a moment
+        sending = [sink.publish(event(number)) for number in range(20)]
+        await sink.close()
+        assert await asyncio.gather(*sending) == [Kept.SPOOLED] * 20
+        assert len(await stored(nats_process.url)) == 20
 
     run(test)
 

@@ -26,7 +26,7 @@ from campaign_express.errors import Unavailable
 from campaign_express.events import MoneyEvent, bid_key, event_id
 from tests.support.catalogs import catalog_of
 
-Eventually = Callable[[Callable[[], bool], float], None]
+Eventually = Callable[[Callable[[], bool]], None]
 
 LEASES = LeaseClock(60)
 SETTLE_S = 420
@@ -264,7 +264,7 @@ def test_a_restart_is_a_reason_to_look(valkey_process: ValkeyProcess, eventually
     (answer,) = ledger.trade([Order("acme", [Want("a", LEASE, 10)])], NOW)
     assert isinstance(answer, Unavailable)
     valkey_process.start()
-    eventually(lambda: answers(ledger), 5.0)
+    eventually(lambda: answers(ledger))
     assert ledger.grant("acme", [Want("a", LEASE, 10)], NOW)[0].refused is Refusal.RECONCILE
     fence = ledger.fences(["acme"])["acme"]
     assert (fence.empty, fence.whole) == (False, False)
@@ -348,7 +348,7 @@ def test_agents_stop_when_the_money_is_gone_and_go_on_when_there_is_more(valkey:
     agents = [Agent(ledger, catalog) for ledger in ledgers]
     for agent in agents:
         agent.start()
-    eventually(lambda: sum(agent.spent for agent in agents) == 398_000, 15.0)  # less headroom, to the last impression
+    eventually(lambda: sum(agent.spent for agent in agents) == 398_000)  # less headroom, to the last impression
     (campaign,) = catalog.campaigns
     richer = msgspec.structs.replace(
         catalog, campaigns=(msgspec.structs.replace(campaign, budget=Budget(total=800_000)),)
@@ -356,8 +356,8 @@ def test_agents_stop_when_the_money_is_gone_and_go_on_when_there_is_more(valkey:
     for agent in agents:
         agent.keeper.replace_catalog(richer)
     before = [agent.spent for agent in agents]
-    eventually(lambda: all(agent.spent > was for agent, was in zip(agents, before, strict=True)), 2.0)
-    eventually(lambda: sum(agent.spent for agent in agents) == 796_000, 15.0)
+    eventually(lambda: all(agent.spent > was for agent, was in zip(agents, before, strict=True)))
+    eventually(lambda: sum(agent.spent for agent in agents) == 796_000)
     for agent in agents:
         agent.end()
     books = ledgers[0].books("acme")

@@ -108,12 +108,14 @@ def test_arrivals_do_not_wait_for_a_stalled_server_and_waiting_counts_as_latency
         await asyncio.sleep(max(0.0, stalled_until - time.monotonic()))
         writer.write(OK)
 
+    began = time.monotonic()
     report = run(stall_once, rate=500, duration_s=0.6, connections=2)
+    took_s = time.monotonic() - began  # longer on a busy machine
     assert report.failures == {}
     assert report.connects > 50  # more were opened while the first ones hung
     assert report.late > 80  # ~125 were due more than 50 ms before the end of the stall
-    assert 150 < report.latency.p95 < 400
-    assert 0.25 < report.longest_gap_s < 0.6
+    assert 150 < report.latency.p95 < 400 + 1000 * max(0.0, took_s - 0.6)
+    assert 0.25 < report.longest_gap_s < took_s
 
 
 def test_a_generator_that_stalls_blames_itself() -> None:

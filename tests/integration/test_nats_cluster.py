@@ -46,7 +46,7 @@ def cluster(tmp_path: Path) -> Iterator[NatsCluster]:
 
 async def settled(cluster: NatsCluster) -> None:
     """Until every node has all of the stream, as whoever restarts nodes one after the other waits for it."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(120):
         while True:
             with contextlib.suppress(nats.errors.Error, nats.js.errors.Error, TimeoutError, Unavailable):
                 client = await connect(cluster.url, "test")
@@ -141,7 +141,7 @@ async def through(
         await asyncio.sleep(1)
         await disturb()
         await asyncio.sleep(1)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(120):
         while len(reading.ids) < len(publishing.ids) or not spool.empty:
             if consuming.done():
                 consuming.result()

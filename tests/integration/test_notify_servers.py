@@ -147,7 +147,7 @@ def sending(
 async def _run_until(run: Callable[[asyncio.Event], Awaitable[None]], done: Callable[[], bool]) -> None:
     stop = asyncio.Event()
     task = asyncio.ensure_future(run(stop))
-    for _ in range(1000):
+    for _ in range(4500):
         if done() or task.done():
             break
         await asyncio.sleep(0.02)

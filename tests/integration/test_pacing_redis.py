@@ -61,19 +61,19 @@ def test_requests_of_all_agents_are_counted(valkey: str) -> None:
 
 
 def test_a_meter_keeps_counting_while_redis_is_away(
-    valkey_process: ValkeyProcess, eventually: Callable[[Callable[[], bool], float], None]
+    valkey_process: ValkeyProcess, eventually: Callable[[Callable[[], bool]], None]
 ) -> None:
     meter = SupplyMeter(valkey_process.url)
     meter.start()
     meter.count("x", START_MS, 5)
-    eventually(lambda: SupplyStore(valkey_process.url).read().requests == {"x": 5}, 10)
+    eventually(lambda: SupplyStore(valkey_process.url).read().requests == {"x": 5})
     valkey_process.stop()
     meter.count("x", START_MS, 7)
     assert not meter.flush()
     with pytest.raises(Unavailable, match="does not answer"):
         SupplyStore(valkey_process.url).read()
     valkey_process.start()
-    eventually(lambda: SupplyStore(valkey_process.url).read().requests == {"x": 12}, 10)
+    eventually(lambda: SupplyStore(valkey_process.url).read().requests == {"x": 12})
     meter.count("y", START_MS)
     meter.close()
     assert SupplyStore(valkey_process.url).read().requests == {"x": 12, "y": 1}
@@ -173,14 +173,14 @@ def test_a_day_on_the_real_ledger_with_a_spike_and_two_treasuries(valkey: str) -
     assert apart <= 0.05
 
 
-def test_agents_hear_of_paces(valkey: str, eventually: Callable[[Callable[[], bool], float], None]) -> None:
+def test_agents_hear_of_paces(valkey: str, eventually: Callable[[Callable[[], bool]], None]) -> None:
     NOW[0] = START_MS
     heard: list[Paces] = []
     stop = threading.Event()
     _, control, loop = parts(valkey, 1)
     watching = control.watch(lambda switches: None, heard.append, stop)
     loop.run_once()
-    eventually(lambda: bool(heard), 5)
+    eventually(lambda: bool(heard))
     stop.set()
     watching.join(5)
     assert set(heard[-1].campaigns) == {"c1", "c2", "c3"}

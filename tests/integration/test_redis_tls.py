@@ -112,14 +112,14 @@ def tls(valkey: str, tmp_path: Path) -> Iterator[tuple[Proxy, Path]]:
 def test_people_and_switches_are_read_over_tls(tls: tuple[Proxy, Path], valkey: str) -> None:
     proxy, trusted = tls
     url = f"rediss://127.0.0.1:{proxy.port}/0?ssl_ca_certs={trusted}"
-    users = RedisUsers(url, hold_ms=60_000, lateness_ms=1000, wait_s=5.0)
+    users = RedisUsers(url, hold_ms=60_000, lateness_ms=1000, wait_s=60.0, flush_s=20.0)
     control = ControlStore(url)
     try:
-        [state] = users.fetch([ANN], NOW, 5.0)
+        [state] = users.fetch([ANN], NOW, 60.0)
         assert state is not None
         users.settle(state, [Hold("bid1", ("c:1",), NOW + 60_000)])
         users.flush()
-        [state] = users.fetch([ANN], NOW, 5.0)
+        [state] = users.fetch([ANN], NOW, 60.0)
         assert state is not None
         assert state.held == {"c:1": 1}
         assert control.switches() == Switches()

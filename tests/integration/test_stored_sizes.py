@@ -36,7 +36,7 @@ def test_a_stored_message(nats_process: NatsProcess) -> None:
             )
             await publisher.connect()
             await publisher.send("1", to, payload, {MESSAGE_ID: "i" * ID})
-            await asyncio.wait_for(acked.wait(), 5)
+            await asyncio.wait_for(acked.wait(), 60)
             await publisher.disconnect()
             client = await connect(nats_process.url, "test")
             state = (await client.jetstream().stream_info(name)).state
@@ -60,7 +60,7 @@ def test_a_message_of_a_batch(nats_process: NatsProcess) -> None:
         await publisher.connect()
         for number in range(count):
             publisher.offer(Parcel("money.a.win", f"{number:0{ID}}", payload))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while len(stored) < count:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         await publisher.disconnect()

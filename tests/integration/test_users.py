@@ -13,7 +13,8 @@ from users_world import (  # noqa: F401  # fixtures
     EXP,
     LATENESS,
     NOW,
-    OPTIONS,
+    PATIENT,
+    PATIENT_COUNTS,
     Eventually,
     agent,
     bid,
@@ -37,10 +38,10 @@ from campaign_express.ports import Hold, UserWant
 def test_a_request_being_decided_weighs_for_others_and_not_for_itself(
     agent: RedisUsers, other_agent: RedisUsers
 ) -> None:
-    [mine] = agent.fetch([UserWant(ANN.ids, 2)], NOW, 5.0)
+    [mine] = agent.fetch([UserWant(ANN.ids, 2)], NOW, 60.0)
     assert mine is not None
     assert mine.pending == 0
-    first, second = other_agent.fetch([ANN, ANN], NOW, 5.0)
+    first, second = other_agent.fetch([ANN, ANN], NOW, 60.0)
     assert first is not None
     assert second is not None
     assert (first.pending, second.pending) == (2, 3)
@@ -53,7 +54,7 @@ def test_a_request_being_decided_weighs_for_others_and_not_for_itself(
 
 
 def test_a_weight_that_is_never_settled_ends(agent: RedisUsers, other_agent: RedisUsers, client: Redis) -> None:
-    agent.fetch([ANN], NOW, 5.0)
+    agent.fetch([ANN], NOW, 60.0)
     assert look(other_agent, now=ENDS - 1).pending == 1
     assert look(other_agent, now=ENDS).pending == 0
     other_agent.flush()
@@ -61,11 +62,11 @@ def test_a_weight_that_is_never_settled_ends(agent: RedisUsers, other_agent: Red
 
 
 def test_settlements_travel_with_the_next_fetch(agent: RedisUsers) -> None:
-    [state] = agent.fetch([ANN], NOW, 5.0)
+    [state] = agent.fetch([ANN], NOW, 60.0)
     assert state is not None
     agent.settle(state, [Hold("bid1", ("c:1",), ENDS)])
     trips = agent.round_trips
-    [state] = agent.fetch([ANN], NOW, 5.0)
+    [state] = agent.fetch([ANN], NOW, 60.0)
     assert state is not None
     assert agent.round_trips == trips + 1
     assert (state.held, state.pending) == ({"c:1": 1}, 0)
@@ -104,7 +105,7 @@ def test_holds_end_as_what_they_are_known_for(agent: RedisUsers, counts: UserCou
 
 
 def test_notices_may_be_faster_than_settlements(agent: RedisUsers, counts: UserCounts) -> None:
-    [state] = agent.fetch([ANN], NOW, 5.0)
+    [state] = agent.fetch([ANN], NOW, 60.0)
     assert state is not None
     counts.apply([event("win", "bid1")])
     agent.settle(state, [Hold("bid1", ("c:1", "k:2"), ENDS)])
@@ -120,7 +121,7 @@ def test_only_as_many_impressions_stay_as_a_cap_can_ask_for(agent: RedisUsers, c
 
 
 def test_a_persons_entities_are_bounded(valkey: str, agent: RedisUsers) -> None:
-    counts = UserCounts(valkey, lambda campaign, creative: Counted(((f"c:{campaign}", 2),), False), **OPTIONS)
+    counts = UserCounts(valkey, lambda campaign, creative: Counted(((f"c:{campaign}", 2),), False), **PATIENT_COUNTS)
     counts.apply([event("impression", f"b{n}", NOW + n, campaign=f"{n}") for n in range(130)])
     counts.close()
     shown = look(agent).shown
@@ -129,7 +130,7 @@ def test_a_persons_entities_are_bounded(valkey: str, agent: RedisUsers) -> None:
 
 
 def test_a_win_counts_where_the_campaign_says_so(valkey: str, agent: RedisUsers) -> None:
-    counts = UserCounts(valkey, lambda campaign, creative: Counted((("c:1", 3),), True), **OPTIONS)
+    counts = UserCounts(valkey, lambda campaign, creative: Counted((("c:1", 3),), True), **PATIENT_COUNTS)
     counts.apply([event("win", "bid1", NOW + 5), event("impression", "bid1", NOW + 50)])
     counts.close()
     assert look(agent).shown == {"c:1": (NOW + 5,)}
@@ -142,7 +143,7 @@ def test_events_of_tests_and_of_nobody_change_nothing(agent: RedisUsers, counts:
 
 def test_seen_times_and_what_lives_how_long(agent: RedisUsers, counts: UserCounts, client: Redis) -> None:
     key = counts_key(token_of("ifa:ann"))
-    [state] = agent.fetch([ANN], NOW, 5.0)
+    [state] = agent.fetch([ANN], NOW, 60.0)
     assert state is not None
     assert 0 < client.pttl(key) <= EXP + LATENESS + 60_000
     agent.settle(state, ())
@@ -163,7 +164,7 @@ def test_seen_times_and_what_lives_how_long(agent: RedisUsers, counts: UserCount
 def test_a_slow_redis_costs_no_more_than_the_timeout_and_leaves_no_weight(
     valkey_process: ValkeyProcess, eventually: Eventually
 ) -> None:
-    users = RedisUsers(valkey_process.url, wait_s=5.0, **OPTIONS)
+    users = RedisUsers(valkey_process.url, **PATIENT)
     try:
         look(users)
         valkey_process.freeze()
@@ -172,12 +173,13 @@ def test_a_slow_redis_costs_no_more_than_the_timeout_and_leaves_no_weight(
             started = time.monotonic()
             assert users.fetch([ANN], NOW, 0.02) == [None]
             spent.append(time.monotonic() - started)
-        assert sorted(spent)[50] < 0.005  # after the first ones nobody waits
+        assert min(spent) < 0.005  # after the first ones nobody waits, but for a try after each of the breaker's pauses
+        assert users.timeouts <= 3 + sum(spent) / 0.1
         assert users.unknown == 100
         assert users.timeouts >= 1
         valkey_process.thaw()
         # The fetches that were given up have been carried out meanwhile, or will be: their weights go again.
-        eventually(lambda: users.fetch([None], NOW, 1.0) == [None] and users.breaker_state == 0, 5.0)
+        eventually(lambda: users.fetch([None], NOW, 1.0) == [None] and users.breaker_state == 0)
 
         def without_weight() -> bool:
             [state] = users.fetch([ANN], NOW, 1.0)
@@ -186,16 +188,16 @@ def test_a_slow_redis_costs_no_more_than_the_timeout_and_leaves_no_weight(
             users.flush()
             return state is not None and state.pending == 0
 
-        eventually(without_weight, 5.0)
+        eventually(without_weight)
     finally:
         users.close()
 
 
 def test_a_redis_without_room_for_a_hold_keeps_the_weight(valkey_process: ValkeyProcess) -> None:
-    users, other = (RedisUsers(valkey_process.url, wait_s=5.0, **OPTIONS) for _ in range(2))
+    users, other = (RedisUsers(valkey_process.url, **PATIENT) for _ in range(2))
     client = Redis(port=valkey_process.port)
     try:
-        [state] = users.fetch([ANN], NOW, 5.0)
+        [state] = users.fetch([ANN], NOW, 60.0)
         assert state is not None
         client.config_set("maxmemory", 1)  # and nothing is evicted
         users.settle(state, [Hold("bid1", ("c:1",), NOW + EXP + LATENESS)])
@@ -218,7 +220,7 @@ def test_a_redis_that_comes_back_empty_hears_again_of_the_last_holds(
     valkey_process.options = (*valkey_process.options, "--appendonly", "no")
     valkey_process.stop()
     valkey_process.start()
-    users = RedisUsers(valkey_process.url, wait_s=5.0, **OPTIONS)
+    users = RedisUsers(valkey_process.url, **PATIENT)
     try:
         bid(users, "bid1")
         valkey_process.kill()
@@ -226,18 +228,18 @@ def test_a_redis_that_comes_back_empty_hears_again_of_the_last_holds(
         valkey_process.start()
         with Redis.from_url(valkey_process.url) as client:
             assert client.dbsize() <= 1  # nothing, or the weight of a fetch
-        eventually(lambda: users.fetch([UserWant(("ifa:bob",), 1)], NOW, 1.0) != [None], 5.0)
+        eventually(lambda: users.fetch([UserWant(("ifa:bob",), 1)], NOW, 1.0) != [None])
         assert look(users).held == {"c:1": 1, "k:2": 1}
     finally:
         users.close()
 
 
 def test_a_full_redis_is_an_unknown_state(valkey_process: ValkeyProcess) -> None:
-    users = RedisUsers(valkey_process.url, wait_s=5.0, **OPTIONS)
+    users = RedisUsers(valkey_process.url, **PATIENT)
     try:
         with Redis.from_url(valkey_process.url) as client:
             client.config_set("maxmemory", "1")
-        assert users.fetch([ANN], NOW, 5.0) == [None]
+        assert users.fetch([ANN], NOW, 60.0) == [None]
         with Redis.from_url(valkey_process.url) as client:
             client.config_set("maxmemory", "0")
         assert look(users).pending == 0
@@ -250,17 +252,17 @@ def test_what_is_not_ours_is_an_unknown_state(agent: RedisUsers, client: Redis) 
     client.set(profile_key(token_of("ifa:bob")), b"\xff\xff")
     client.hset(counts_key(token_of("ifa:eve")), "i", b"\xff\xff")
     wants = [UserWant((f"ifa:{name}",), 1) for name in ("ann", "bob", "eve", "kim")]
-    states = agent.fetch(wants, NOW, 5.0)
+    states = agent.fetch(wants, NOW, 60.0)
     assert [state is None for state in states] == [True, False, True, False]  # bob just has no profile
 
 
 def test_counts_survive_a_failover(valkey_cluster: ValkeyCluster, eventually: Eventually) -> None:
-    users = RedisUsers(valkey_cluster.url, wait_s=10.0, **OPTIONS)
-    counts = UserCounts(valkey_cluster.url, lambda campaign, creative: COUNTED, replicas=1, **OPTIONS)
+    users = RedisUsers(valkey_cluster.url, **PATIENT)
+    counts = UserCounts(valkey_cluster.url, lambda campaign, creative: COUNTED, replicas=1, **PATIENT_COUNTS)
     names = [f"ifa:{n}" for n in range(24)]
     wants = [UserWant((name,), 1) for name in names]
     try:
-        states = users.fetch(wants, NOW, 5.0)
+        states = users.fetch(wants, NOW, 60.0)
         for n, state in enumerate(states):
             assert state is not None
             users.settle(state, [Hold(f"bid{n:03}", ("c:1",), ENDS)])
@@ -268,7 +270,7 @@ def test_counts_survive_a_failover(valkey_cluster: ValkeyCluster, eventually: Ev
         shown = [event("impression", f"bid{n:03}", user=token_of(names[n])) for n in range(12)]
         assert counts.apply(shown) == []
         valkey_cluster.nodes[1].kill()
-        first = users.fetch(wants, NOW, 0.05)
+        first = users.fetch(wants, NOW, 60.0)  # nobody waits for one that refuses
         away = [valkey_cluster_master(valkey_cluster, name) == 1 for name in names]
         assert [state is None for state in first] == away  # whose master is away is unknown, all others are not
         assert any(away)
@@ -280,12 +282,12 @@ def test_counts_survive_a_failover(valkey_cluster: ValkeyCluster, eventually: Ev
                     users.settle(state, ())
             return None not in found
 
-        eventually(all_known, 20.0)
+        eventually(all_known)
         users.flush()
-        after = users.fetch(wants, NOW, 5.0)
+        after = users.fetch(wants, NOW, 60.0)
         assert [state.shown.get("c:1", ()) if state else None for state in after[:12]] == [(NOW + 1000,)] * 12
         assert [state.held if state else None for state in after[12:]] == [{"c:1": 1}] * 12
-        eventually(lambda: counts.apply(shown[:1]) == [] or counts.breaker_state > 0, 5.0)
+        eventually(lambda: counts.apply(shown[:1]) == [] or counts.breaker_state > 0)
     finally:
         users.close()
         counts.close()
@@ -299,7 +301,7 @@ def valkey_cluster_master(cluster: ValkeyCluster, name: str) -> int:
 
 def test_events_that_name_a_person_by_pseudonym_are_counted_and_those_of_nobody_are_done(valkey: str) -> None:
     people: dict[str, str | None] = {"pseudonym": "A" * 20, "erased": "", "unknown": None}
-    counts = UserCounts(valkey, lambda campaign, creative: COUNTED, reveal=people.get, **OPTIONS)
+    counts = UserCounts(valkey, lambda campaign, creative: COUNTED, reveal=people.get, **PATIENT_COUNTS)
     events = [event("impression", f"b{n}", user=user) for n, user in enumerate(people)]
     failed = counts.apply(events)
     assert [one.user for one in failed] == ["unknown"]  # to come again

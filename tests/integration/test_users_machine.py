@@ -91,8 +91,8 @@ class World:
             client.flushall()
         self.now = START
         options: dict[str, Any] = {"hold_ms": EXP + LATENESS, "lateness_ms": LATENESS}
-        self.agents = [RedisUsers(url, wait_s=5.0, **options) for _ in range(2)]
-        self.counts = UserCounts(url, CountedEntities(CATALOG), **options)
+        self.agents = [RedisUsers(url, wait_s=60.0, flush_s=20.0, **options) for _ in range(2)]
+        self.counts = UserCounts(url, CountedEntities(CATALOG), wait_s=60.0, timeout_s=20.0, **options)
         self.caps = CapTable(LINES)
         links = UserLinks(url, 86_400)
         links.link([token_of(name) for name in PERSONS[0]], START)  # that her ids are one person's is known
@@ -110,7 +110,7 @@ class World:
     def fetch(self, agent: int, person: int, slots: int, half: bool) -> None:
         """`half`: the request tells only the last of the person's ids."""
         ids = PERSONS[person][-1:] if half else PERSONS[person]
-        [state] = self.agents[agent].fetch([UserWant(ids, slots)], self.now, 5.0)
+        [state] = self.agents[agent].fetch([UserWant(ids, slots)], self.now, 60.0)
         if state is not None:
             self.open.append((agent, person, slots, state))
 

@@ -75,7 +75,7 @@ class ValkeyCluster:
         master, replica = self.nodes[number - self.masters], self.nodes[number]
         with Redis(port=master.port, decode_responses=True) as client:
             name = client.execute_command("CLUSTER MYID")
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 90
         with Redis(port=replica.port, decode_responses=True) as client:
             while True:
                 try:
@@ -87,7 +87,7 @@ class ValkeyCluster:
         self._until(replica, lambda client: client.info("replication")["master_link_status"] == "up")
 
     def _until(self, node: ValkeyProcess, condition: Callable[[Any], bool]) -> None:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 90
         with Redis(port=node.port, decode_responses=True) as client:
             while not condition(client):
                 assert time.monotonic() < deadline

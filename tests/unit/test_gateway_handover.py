@@ -72,7 +72,7 @@ def run(test: Callable[[], Awaitable[None]]) -> None:
 
 
 async def until(condition: Callable[[], Any]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110  # what is waited for tells nobody
             await asyncio.sleep(0.001)
 
@@ -89,7 +89,7 @@ def get(port: int) -> bytes:
 def offer(cell: Cell, *sockets: socket.socket) -> bytes:
     """What the cell says when it is given sockets."""
     with socket.socket(socket.AF_UNIX) as client:
-        client.settimeout(5)
+        client.settimeout(60)
         client.connect(str(cell.directory / f"{cell.name}{SUFFIX}"))
         assert client.recv(1) == bytes([cell.held])
         socket.send_fds(client, [TAKE], [sock.fileno() for sock in sockets])

@@ -89,7 +89,7 @@ def test_every_no_bid_is_said_as_the_exchange_wants(
     async def test() -> Answer:
         async with pool_of(1, max_queue=2) as (pool, (agent,), meters):
             pool.no_bids.speak(["spoken", "another"])
-            found = await asyncio.wait_for(way(pool, agent, lambda **age: ask(exchange, encoding, **age)), 10)
+            found = await asyncio.wait_for(way(pool, agent, lambda **age: ask(exchange, encoding, **age)), 60)
             assert meters.counters.outcomes[reason.index] == 1
             return found
 

@@ -167,7 +167,7 @@ def test_everything_else_goes_the_usual_way(status: int, data: bytes) -> None:
         async with listening() as (_, watched, _, connect):
             client = await connect()
             client.send(data)
-            head = await asyncio.wait_for(client.reader.readuntil(b"\r\n\r\n"), 5)
+            head = await asyncio.wait_for(client.reader.readuntil(b"\r\n\r\n"), 60)
             assert int(head.split()[1]) == status
             assert True not in watched.short
 
@@ -301,7 +301,7 @@ def test_the_desk_ends_when_all_events_have() -> None:
             await asyncio.sleep(0.01)
             assert not closing.done()
             sink.waiting[0].set_result(Kept.PUBLISHED)
-            await asyncio.wait_for(closing, 5)
+            await asyncio.wait_for(closing, 60)
 
     run(test)
 

@@ -57,14 +57,14 @@ class Client:
         self.writer.write(data)
 
     async def answer(self) -> tuple[int, dict[bytes, bytes], bytes]:
-        head = await asyncio.wait_for(self.reader.readuntil(b"\r\n\r\n"), 5)
+        head = await asyncio.wait_for(self.reader.readuntil(b"\r\n\r\n"), 60)
         first, *lines = head[:-4].split(b"\r\n")
         headers = dict(line.lower().split(b": ", 1) for line in lines)
         body = await self.reader.readexactly(int(headers.get(b"content-length", b"0")))
         return int(first.split()[1]), headers, body
 
     async def ended(self) -> bool:
-        return await asyncio.wait_for(self.reader.read(), 5) == b""
+        return await asyncio.wait_for(self.reader.read(), 60) == b""
 
 
 @asynccontextmanager
@@ -96,7 +96,7 @@ def chunked(body: bytes = b"{}", path: str = "/v1/bid", *headers: str) -> bytes:
 
 
 async def until(condition: Callable[[], Any]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110  # what is waited for tells nobody
             await asyncio.sleep(0.001)
 
@@ -323,7 +323,7 @@ def test_draining_serves_what_the_kernel_had_accepted() -> None:
         assert headers[b"connection"] == b"close"
         idle.writer.close()
         waiting.close()
-        await asyncio.wait_for(drained, 5)
+        await asyncio.wait_for(drained, 60)
         await listener.stop()
         with pytest.raises(ConnectionRefusedError):
             await asyncio.open_connection("127.0.0.1", listener.port)

@@ -182,7 +182,7 @@ def test_a_watch_that_goes_on_after_a_failure_has_no_problem_any_more() -> None:
         stop.set()
         await running
 
-    asyncio.run(asyncio.wait_for(scene(), 5.0))
+    asyncio.run(asyncio.wait_for(scene(), 60.0))
     assert (health.failures, health.problem) == (1, "")
 
 
