@@ -7,7 +7,7 @@ PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet --no-
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install run test lint format bench day chaos autoscale compile uncompile fresh manifests infra-test lock model proto clean
+.PHONY: help install run test lint format bench day chaos autoscale compile uncompile fresh dashboards manifests infra-test lock model proto clean
 
 help:  ## List these commands
 	@sed -n 's/^\([a-z-]*\):.*  ## /  make \1|/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
@@ -57,6 +57,9 @@ manifests: $(VENV)/dev.stamp  ## Write into kuberay/ and deploy/ what is made of
 
 infra-test: $(VENV)/dev.stamp  ## Check manifests, chart and deployment documents
 	$(BIN)/python -m pytest tests/infra $(ARGS)
+
+dashboards: $(VENV)/dev.stamp  ## Write Grafana's dashboards from tools/dashboards.py
+	$(BIN)/python -m tools.dashboards
 
 lock: $(VENV)/made.stamp  ## Resolve pyproject.toml anew into the two lock files
 	$(BIN)/python tools/lock.py

@@ -32,7 +32,7 @@ from campaign_express.bidding.standing import ANYBODY, NOBODY, Standing
 from campaign_express.control import Paces, Switches
 from campaign_express.decision_log import DecisionLog
 from campaign_express.errors import InvalidRequest
-from campaign_express.frames import ACCEPT_GZIP, BODY_GZIP, PROTOBUF, Answer, Ask, Reply, StateCounts, Timings
+from campaign_express.frames import ACCEPT_GZIP, BODY_GZIP, PROTOBUF, Answer, Ask, Reply, StateCounts, Timings, Traced
 from campaign_express.openrtb.codec import decode_request, encode_response, error_body, gunzip, gzip_response
 from campaign_express.openrtb.nobid import NoBidReason
 from campaign_express.openrtb.notices import NoticeSigner
@@ -41,6 +41,7 @@ from campaign_express.openrtb.quirks import hooks
 from campaign_express.openrtb.request import BidRequest
 from campaign_express.openrtb.request_id import request_id
 from campaign_express.ports import Enricher, Hold, Purse, Scorer, UserState, UserStore, UserWant
+from campaign_express.tracing import is_traced, trace_id
 
 logger = logging.getLogger(__name__)
 
@@ -109,10 +110,12 @@ class Bidder:
         tmax_reserve_ms: int,
         state: State | None = None,
         log: DecisionLog | None = None,
+        trace_share: float = 0.0,
         clock_ns: Callable[[], int] = time.monotonic_ns,
     ) -> None:
         """`state`: where money and memory are; without it budgets and caps are not kept (files replayed offline).
-        `log`: what is told of decisions, None: nothing."""
+        `log`: what is told of decisions, None: nothing. `trace_share`: of auctions, that the gateway makes traces of.
+        """
         self.exchanges = {**exchanges, "": exchanges[default_exchange]}
         self._hooks = {exchange.name: hooks(exchange.quirks) for exchange in exchanges.values()}
         self.rates = rates
@@ -125,6 +128,7 @@ class Bidder:
         self.scorer = TimedScorer(scorer, clock_ns)
         self.state = state
         self.log = log
+        self.trace_share = trace_share
         self._clock_ns = clock_ns
         self._state_ns = 0  # that the last batch waited for the store of people
         self._switches = Switches()
@@ -241,7 +245,12 @@ class Bidder:
         arrivals = [asks[at].arrival_ns for at in places]
         events = log.decided(decisions, arrivals, self._clock_ns()) if log is not None else []
         timings = Timings(self._clock_ns() - now_ns, self.scorer.spent_ns, self._state_ns)
-        return Reply(answers, timings, version, events, self.state.counts() if self.state is not None else None)
+        reply = Reply(answers, timings, version, events, self.state.counts() if self.state is not None else None)
+        if self.trace_share:
+            share = self.trace_share
+            reply.traced = [Traced(at, request.id) for at, _, request in decoded if is_traced(request.id, share)]
+            reply.started_ns = now_ns
+        return reply
 
     def explain(self, body: bytes, exchange: str, wall_ms: int) -> dict[str, Any]:
         """Why each campaign would or would not bid on a JSON request; raises InvalidRequest."""
@@ -317,7 +326,7 @@ class Bidder:
             return pipeline.decide(contexts, people)
         except Exception:
             if len(contexts) == 1:
-                _log_fault("deciding a request")
+                self._log_fault("deciding a request", contexts[0].request.id)
                 return [_undecided(contexts[0], people[0] if people is not None else ANYBODY)]
             # One of them breaks the batch: each alone, so that only that one is lost.
             found: list[Decision] = []
@@ -377,16 +386,17 @@ class Bidder:
 
     def _failed(self, doing: str, ask: Ask) -> Answer:
         """A no-bid for a request struck by a fault of ours, maybe before it was decoded: its id is read anew."""
-        _log_fault(doing)
         exchange = self.exchanges.get(ask.exchange)
         named = request_id(ask.body, protobuf=ask.encoding == PROTOBUF, gzipped=bool(ask.flags & BODY_GZIP))
+        self._log_fault(doing, named)
         if exchange is None or not named:
             return _NO_BIDS[NoBidReason.TECHNICAL_ERROR]
         return self._no_bid(ask, named, exchange, NoBidReason.TECHNICAL_ERROR)
 
-
-def _log_fault(doing: str) -> None:
-    logger.exception("a fault while %s; answered with no bid", doing)
+    def _log_fault(self, doing: str, auction: str) -> None:
+        traced = bool(auction) and is_traced(auction, self.trace_share)
+        extra = {"trace_id": trace_id(auction)} if traced else {}
+        logger.exception("a fault while %s; answered with no bid", doing, extra=extra)
 
 
 def refusal(error: InvalidRequest) -> Answer:

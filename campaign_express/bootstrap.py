@@ -165,6 +165,7 @@ def build_bidder(
         tmax_reserve_ms=settings.tmax_reserve_ms,
         state=state,
         log=log_of(scorer.version) if log_of is not None else None,
+        trace_share=settings.trace_sample if settings.otlp_endpoint else 0.0,
     )
     bidder.warm_up()
     return bidder

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from campaign_express.adapters import redis_async
 from campaign_express.adapters.decision_sink import DecisionSink
@@ -34,6 +35,10 @@ from campaign_express.openrtb.notices import NoticeSigner, parse_keys
 from campaign_express.openrtb.postbacks import PostbackTokens
 from campaign_express.packaged import read_exchanges
 from campaign_express.streams import stream_terms
+from campaign_express.tracing import NoticeTrace
+
+if TYPE_CHECKING:
+    from campaign_express.adapters.otlp import Spans
 
 log = logging.getLogger(__name__)
 
@@ -82,8 +87,20 @@ class NoticeService:
         counters.decision_frames_dropped = self.decisions.dropped_frames
 
 
-def build_notice_service(settings: Settings, meters: Meters, cell: str) -> NoticeService:
-    """What a cell answers notices with. `cell` names its spool; `redis_url` and `nats_url` are filled in.
+def build_spans(settings: Settings, cell: str) -> Spans | None:
+    """What makes traces of bids and notices; None where they are off, and then OpenTelemetry is not even imported."""
+    if not settings.otlp_endpoint or not settings.trace_sample:
+        return None
+    from campaign_express.adapters.otlp import Spans
+
+    return Spans(settings.otlp_endpoint, settings.trace_sample, cell)
+
+
+def build_notice_service(
+    settings: Settings, meters: Meters, cell: str, trace: Callable[[NoticeTrace], None] | None = None
+) -> NoticeService:
+    """What a cell answers notices with. `cell` names its spool; `redis_url` and `nats_url` are filled in; `trace`: see
+    NoticeDesk.
 
     Raises ConfigError with every problem.
     """
@@ -136,6 +153,7 @@ def build_notice_service(settings: Settings, meters: Meters, cell: str) -> Notic
         meters,
         url_life_s=settings.notice_url_life_s,
         pseudonym=pseudonyms.pseudonyms.of,
+        trace=trace,
     )
     return NoticeService(desk, sink, decisions, pseudonyms, touches, identities, meters)
 

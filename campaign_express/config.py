@@ -153,7 +153,9 @@ class Settings(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     simulated_clock: str = ""
     # Operator's app.
     operator_token: Secret = Secret("")
-    # Logging.
+    # Traces and logs.
+    otlp_endpoint: str = ""  # of an OpenTelemetry collector, OTLP over HTTP: http://tempo:4318
+    trace_sample: Annotated[float, Meta(ge=0, le=1)] = 0.001  # of auctions, where otlp_endpoint is set
     log_level: Annotated[str, Meta(pattern="^(debug|info|warning|error)$")] = "info"
 
 
@@ -197,6 +199,9 @@ def load(args: Mapping[str, Any] | None = None, environ: Mapping[str, str] | Non
             good[name] = msgspec.convert(value, fields[name].type, strict=strict, dec_hook=_dec_hook)
         except msgspec.ValidationError as error:
             problems.append(f"{origin[name]}: {error}")
+    endpoint = str(good.get("otlp_endpoint", ""))
+    if endpoint and not endpoint.startswith(("http://", "https://")):
+        problems.append(f"{origin['otlp_endpoint']}: must be http://HOST:PORT or https://HOST:PORT")
     problems += [f"{origin[name]}: {_UNREADABLE}" for name in _SPLIT if not _is_read(str(good.get(name, "")))]
     if problems:
         raise ConfigError("Settings that cannot be used:", problems)

@@ -65,12 +65,21 @@ class StateCounts(Struct, array_like=True, gc=False):
     breaker: int = 0  # now: 0 closed, 1 half open, 2 open
 
 
+class Traced(Struct, array_like=True, gc=False):
+    """A request of the batch that is among those that are traced."""
+
+    at: int  # its place in the batch
+    auction: str
+
+
 class Reply(Struct, array_like=True, gc=False):
     answers: list[Answer]
     timings: Timings
     catalog_version: int = 0
     events: list[bytes] = []  # encoded `events.DecisionFrame`s that are due, for JetStream
     state: StateCounts | None = None  # where the agent keeps state
+    traced: list[Traced] = []
+    started_ns: int = 0  # where something is traced: when the agent began
 
 
 class Batch(Struct, array_like=True, gc=False):

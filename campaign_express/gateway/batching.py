@@ -23,10 +23,12 @@ from campaign_express.gateway.agent_link import AgentLink, Sent, Waiter, Waiting
 from campaign_express.gateway.meters import Meters
 from campaign_express.gateway.nobids import NoBids
 from campaign_express.openrtb.nobid import NoBidReason
+from campaign_express.tracing import BidTrace
 
 logger = logging.getLogger(__name__)
 
 TakeEvents = Callable[[list[bytes]], None]  # encoded frames of decisions
+TakeTrace = Callable[[BidTrace], None]  # of a request that was answered
 Admit = Callable[[str, int], bool]  # (exchange, arrival_ns): whether one more request of that exchange may pass
 
 _LATE = NoBidReason.TIMEOUT.index
@@ -49,6 +51,7 @@ class AgentPool:
         self._timeout_ns = timeout_ms * 1_000_000
         self._admit: Admit | None = None
         self._take_events: TakeEvents | None = None
+        self._take_trace: TakeTrace | None = None
         self._loop = asyncio.get_running_loop()
         self._queue: deque[Waiting] = deque()
         self._retries: deque[list[Waiting]] = deque()
@@ -73,6 +76,10 @@ class AgentPool:
     def publish(self, take_events: TakeEvents) -> None:
         """Have `take_events` given what agents tell of their decisions, from now on."""
         self._take_events = take_events
+
+    def trace(self, take_trace: TakeTrace) -> None:
+        """Have `take_trace` given the way of each request that agents find to be traced, from now on."""
+        self._take_trace = take_trace
 
     async def collect(self, timeout_s: float) -> None:
         """Ask every agent for what it has not told of its decisions yet; returns when all have answered, or in time."""
@@ -249,6 +256,17 @@ class AgentPool:
                 counters.late += 1
             if not future.done():  # the client may have gone
                 future.set_result(answer)
+        if reply.traced and self._take_trace is not None:
+            self._trace_all(self._take_trace, sent, reply)
+
+    def _trace_all(self, take: TakeTrace, sent: Sent, reply: Reply) -> None:
+        now, timings = time.monotonic_ns(), reply.timings
+        for traced in reply.traced:
+            ask, _ = sent.waiting[traced.at]
+            spent = (timings.total, timings.state, timings.inference)
+            answer = reply.answers[traced.at]
+            times = (ask.arrival_ns, sent.sent_ns, reply.started_ns, *spent, now)
+            take(BidTrace(traced.auction, ask.exchange, *times, len(sent.waiting), answer.reason))
 
     def link_lost(self, link: AgentLink) -> None:
         """Send its batches to another agent, once; answer what cannot be sent again."""

@@ -42,6 +42,7 @@ from campaign_express.gateway.replies import (
 from campaign_express.gateway.sync import UserSync, own_id
 from campaign_express.openrtb.notices import KINDS, Notice, NoticeSigner
 from campaign_express.ports import EventSink, Kept, TouchStore
+from campaign_express.tracing import NoticeTrace
 
 CLICK_S = 0.08  # a visitor waits no longer than this for our bookkeeping
 CLICK_ID = "{CLICK_ID}"  # in a landing: what the postback of a conversion gives back
@@ -68,8 +69,10 @@ class NoticeDesk:
         *,
         url_life_s: int,
         pseudonym: Callable[[str, int], str],
+        trace: Callable[[NoticeTrace], None] | None = None,
     ) -> None:
-        """`pseudonym`: of a canonical token at a time, "" where its key is not known."""
+        """`pseudonym`: of a canonical token at a time, "" where its key is not known. `trace` is told of each event."""
+        self._trace = trace
         self._pseudonym = pseudonym
         self._signer = signer
         self._sink = sink
@@ -233,7 +236,11 @@ class NoticeDesk:
         """Count, and remember what a conversion may be due to."""
         counters = self._meters.counters
         counters.count_notice(event.kind, kept)
-        counters.publish_time.observe(time.monotonic_ns() - started)
+        now = time.monotonic_ns()
+        counters.publish_time.observe(now - started)
+        if self._trace is not None:
+            named = (event.auction, event.kind, event.exchange, event.campaign, event.id)
+            self._trace(NoticeTrace(*named, started, now, str(kept)))
         if kept is not Kept.DUPLICATE and (event.kind == "click" or (event.kind == "impression" and user)):
             self._touches.record(touch_of(event, user))
 

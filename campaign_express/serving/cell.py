@@ -20,7 +20,7 @@ import ray
 from ray.exceptions import RayError
 
 from campaign_express import embedded, memory
-from campaign_express.bootstrap_notices import NoticeService, build_notice_service
+from campaign_express.bootstrap_notices import NoticeService, build_notice_service, build_spans
 from campaign_express.compiled import is_compiled
 from campaign_express.config import Settings
 from campaign_express.errors import CampaignExpressError, ConfigError, Unavailable
@@ -109,6 +109,9 @@ class Cell:
         self._grpc: GrpcListener | None = None
         self._metrics: HttpListener | None = None
         self._notices: NoticeService | None = None
+        self._spans = build_spans(settings, cell_id)
+        if self._spans is not None:
+            self.pool.trace(self._spans.bid)
         self._node = NodeMetrics(self.meters, self._directory, self._refresh)
 
     async def start(self) -> None:
@@ -127,7 +130,8 @@ class Cell:
         if not (self.settings.nats_url and self.settings.redis_url):  # tests and benchmarks of bids alone
             logger.warning("no nats_url or no redis_url: notices are not taken")
             return
-        self._notices = await asyncio.to_thread(build_notice_service, self.settings, self.meters, self.id)
+        trace = self._spans.notice if self._spans is not None else None
+        self._notices = await asyncio.to_thread(build_notice_service, self.settings, self.meters, self.id, trace)
         await self._notices.start()
         self.exchange_app.notices = self._notices.desk
         self.pool.publish(self._notices.decisions.offer)
@@ -193,6 +197,8 @@ class Cell:
             await self.pool.collect(COLLECT_S)
             await self._notices.close()
         self.pool.close()
+        if self._spans is not None:
+            await asyncio.to_thread(self._spans.close)
         closing = [asyncio.wait_for(actor.close.remote(), AGENT_CLOSE_S) for actor in self._agents]
         for result in await asyncio.gather(*closing, return_exceptions=True):
             if isinstance(result, BaseException):  # it is dead or stuck: its leases are swept in time

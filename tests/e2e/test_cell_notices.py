@@ -12,6 +12,9 @@ from urllib.parse import urlsplit
 from conftest import Cells, eventually, http
 from test_cell_serving import REQUEST
 
+from campaign_express.tracing import trace_id
+from tests.support.collector import Collector
+
 Deploy = Callable[..., Cells]
 
 
@@ -32,7 +35,9 @@ campaigns:
 
 def test_notices_of_a_bid_become_events(servers: dict[str, str], deploy: Deploy, tmp_path: Path) -> None:
     (tmp_path / "catalog.yaml").write_text(CATALOGUE)
-    cells = deploy(factory="", agents_per_cell=1, catalog_file=str(tmp_path / "catalog.yaml"), **servers)
+    collector = Collector()
+    traces = {"otlp_endpoint": collector.url, "trace_sample": 1.0}
+    cells = deploy(factory="", agents_per_cell=1, catalog_file=str(tmp_path / "catalog.yaml"), **traces, **servers)
     status, _, answer = cells.bid(json.dumps(REQUEST).encode())
     assert status == 200, answer
     bid = json.loads(answer)["seatbid"][0]["bid"][0]
@@ -62,3 +67,8 @@ def test_notices_of_a_bid_become_events(servers: dict[str, str], deploy: Deploy,
     # The idle agent has told of its decision, within a second.
     eventually(lambda: cells.metrics().get("published_decisions_total", 0) >= 1, 10, "a decision")
     assert all(value == 1 for name, value in cells.metrics().items() if name.startswith("broker_up"))
+    told = {"bid", "queue", "agent", "win", "billing", "impression"}  # sent after 5 s at most
+    eventually(lambda: told <= {span.name for span in collector.spans}, 15, "the traces")
+    assert {span.trace_id.hex() for span in collector.spans} == {trace_id(REQUEST["id"])}
+    collector.shutdown()
+    collector.server_close()
