@@ -128,7 +128,8 @@ def test_networks_against_the_obvious(tmp_path_factory: pytest.TempPathFactory, 
     for edge in edges[:60]:
         if 0 <= edge < 2**128:
             ip = ip_address(edge)
-            assert read.contains(str(ip)) == any(ip in b for b in blocks if b.version == ip.version)
+            meant = getattr(ip, "ipv4_mapped", None) or ip  # ::ffff:10.0.0.1 is 10.0.0.1
+            assert read.contains(str(ip)) == any(meant in b for b in blocks if b.version == meant.version)
 
 
 @settings(max_examples=60, deadline=None)
