@@ -9,7 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from campaign_express.cli.common import stdout
-from campaign_express.cluster.overview import Cell, Overview
+from campaign_express.cluster.cells import Cell
+from campaign_express.cluster.overview import Overview
 
 
 def printed(seen: Overview) -> None:

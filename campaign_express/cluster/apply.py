@@ -1,8 +1,9 @@
 """Server-side apply of a set of objects: every one is tried before the first one changes.
 
 `dryRun=All` runs validation, admission and conflicts of fields for each object without keeping it. Namespaces that the
-set itself brings have to be there for that, so they are made first. The fields that were set by others (by `scale` too)
-are not overwritten unless `force` says so; what `restart` has written is.
+set itself brings have to be there for that, so they are made first. Fields that were set by others (by `scale` too)
+are not overwritten unless `force` says so. What `restart` has written is, and so is the `serveConfigV2` of `scale`
+where the manifest bounds the cells as it did: the rest of that text was never its own.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from campaign_express.cluster import names
 from campaign_express.cluster.connection import APPLY_PATCH, Connection, Object
 from campaign_express.cluster.manifests import meta
+from campaign_express.cluster.serve_text import same_ends
 from campaign_express.errors import ClusterConflict, ClusterError
 
 
@@ -124,9 +126,19 @@ def _apply(connection: Connection, kinds: Kinds, body: Object, force: bool, dry_
     try:
         return connection.patch(path, body, APPLY_PATCH, doing, **query, force="true" if force else "false")
     except ClusterConflict as error:
-        if not error.fields or any(names.RESTART_MANAGER not in message for _, message in error.fields):
+        if not error.fields or not all(_yields(connection, path, body, *one) for one in error.fields):
             raise
         return connection.patch(path, body, APPLY_PATCH, doing, **query, force="true")
+
+
+def _yields(connection: Connection, path: str, body: Object, field: str, message: str) -> bool:
+    """Whether a field that others have set to another value may be taken over without asking."""
+    if names.RESTART_MANAGER in message:
+        return True
+    if names.SCALE_MANAGER not in message or field != ".spec.serveConfigV2":
+        return False
+    live = connection.find(path, f"read {body['kind']} {meta(body)['name']}") or {}
+    return same_ends(body["spec"]["serveConfigV2"], (live.get("spec") or {}).get("serveConfigV2") or "")
 
 
 def _brought(objects: Sequence[Object]) -> set[str]:

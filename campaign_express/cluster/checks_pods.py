@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Iterator
 
 from campaign_express.cluster import names
+from campaign_express.cluster.cells import cell_of
 from campaign_express.cluster.doctor import Facts, Finding, bad, ok, warn
-from campaign_express.cluster.overview import cell_of, clusters
+from campaign_express.cluster.overview import clusters
 from campaign_express.cluster.ray_service_api import RayServiceApi, condition
 from campaign_express.cluster.scale import kept_available
 from campaign_express.cluster.serve_text import cell_bounds

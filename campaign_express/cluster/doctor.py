@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from campaign_express.cluster import names
+from campaign_express.cluster.cells import is_bidder, service_pods
 from campaign_express.cluster.connection import Connection, Object
-from campaign_express.cluster.overview import is_bidder, service_pods
 from campaign_express.cluster.ray_service_api import RayServiceApi
 from campaign_express.cluster.scale import worker_group
 from campaign_express.errors import ClusterAway, ClusterError

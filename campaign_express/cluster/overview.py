@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from campaign_express.cluster import names
+from campaign_express.cluster.cells import Cell, cell_of, is_bidder, label, service_pods
 from campaign_express.cluster.connection import Connection, Object
 from campaign_express.cluster.ray_service_api import RayServiceApi, condition
 from campaign_express.cluster.scale import no_service, worker_group
@@ -17,20 +18,6 @@ from campaign_express.cluster.serve_text import Bounds, cell_bounds
 from campaign_express.errors import ClusterAway, ClusterError
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """A bidder's pod: one on a node. `state`: `ready`, or why it is not."""
-
-    pod: str
-    node: str
-    ready: bool
-    state: str
-    restarts: int
-    since: str
-    address: str
-    image: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,56 +103,6 @@ def look(connection: Connection) -> Overview:
         nodes=_allowed(lambda: _nodes(connection, ray)),
         versions=_versions(connection, ray, workers),
     )
-
-
-def service_pods(connection: Connection, service: Object) -> list[Object]:
-    """Pods of its RayClusters, the pending one's too."""
-    status, namespace = service.get("status") or {}, connection.namespace
-    found: list[Object] = []
-    for role in ("activeServiceStatus", "pendingServiceStatus"):
-        name = (status.get(role) or {}).get("rayClusterName")
-        if name:
-            doing = f"list pods in namespace {namespace}"
-            selector = f"{names.CLUSTER_LABEL}={name}"
-            found += connection.items(f"/api/v1/namespaces/{namespace}/pods", doing, labelSelector=selector)
-    return found
-
-
-def is_bidder(pod: Object) -> bool:
-    return label(pod, names.NODE_TYPE_LABEL) == "worker" and label(pod, names.GROUP_LABEL) == names.WORKER_GROUP
-
-
-def label(body: Object, key: str) -> str:
-    return str((body["metadata"].get("labels") or {}).get(key, ""))
-
-
-def cell_of(pod: Object) -> Cell:
-    spec, status = pod["spec"], pod.get("status") or {}
-    ready = (condition(status, "Ready") or {}).get("status") == "True" and not pod["metadata"].get("deletionTimestamp")
-    return Cell(
-        pod=pod["metadata"]["name"],
-        node=spec.get("nodeName", ""),
-        ready=ready,
-        state="ready" if ready else _why_not(pod, status),
-        restarts=sum(one.get("restartCount", 0) for one in status.get("containerStatuses") or ()),
-        since=pod["metadata"].get("creationTimestamp", ""),
-        address=status.get("podIP", ""),
-        image=spec["containers"][0].get("image", ""),
-    )
-
-
-def _why_not(pod: Object, status: Object) -> str:
-    if pod["metadata"].get("deletionTimestamp"):
-        return "is leaving"
-    placed = condition(status, "PodScheduled") or {}
-    if placed.get("status") == "False":
-        return f"not placed: {placed.get('message', placed.get('reason', ''))}"
-    for one in status.get("containerStatuses") or ():
-        for kind in ("waiting", "terminated"):
-            state = (one.get("state") or {}).get(kind)
-            if state:
-                return f"{one['name']}: {state.get('reason', kind)} {state.get('message', '')}".strip()
-    return "not ready yet" if status.get("phase") == "Running" else str(status.get("phase", "unknown")).lower()
 
 
 def deployments(applications: Object) -> list[Deployment]:

@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from campaign_express.cluster import names
+from campaign_express.cluster.cells import label, service_pods
 from campaign_express.cluster.connection import Connection, Object
 from campaign_express.cluster.names import Part
-from campaign_express.cluster.overview import label, service_pods
 from campaign_express.cluster.ray_service_api import RayServiceApi
 from campaign_express.cluster.scale import no_service
 from campaign_express.errors import ClusterError

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from campaign_express.cluster import overview
+from campaign_express.cluster import cells, overview
 from campaign_express.cluster.connection import Connection, Object
 from campaign_express.cluster.names import RAY_SERVICE
 from campaign_express.cluster.ray_service_api import RayServiceApi, condition, is_true
@@ -43,12 +43,12 @@ def progress(connection: Connection) -> Progress:
     if service is None:
         raise no_service(namespace)
     status = service.get("status") or {}
-    cells = [overview.cell_of(pod) for pod in overview.service_pods(connection, service) if overview.is_bidder(pod)]
+    bidders = [cells.cell_of(pod) for pod in cells.service_pods(connection, service) if cells.is_bidder(pod)]
     clusters = overview.clusters(api, service, namespace)
-    ready, desired = sum(cell.ready for cell in cells), sum(cluster.desired for cluster in clusters)
+    ready, desired = sum(one.ready for one in bidders), sum(cluster.desired for cluster in clusters)
     waiting = [*_operator(service), *_upgrade(status, clusters), *_serve(status)]
     if ready < desired:
-        why = sorted({cell.state for cell in cells if not cell.ready and cell.state != "not ready yet"})
+        why = sorted({one.state for one in bidders if not one.ready and one.state != "not ready yet"})
         waiting.append(f"bidders: {ready} of {desired} ready" + (f" ({'; '.join(why)})" if why else ""))
     return Progress(ready, desired, tuple(waiting), _failed(status), service["metadata"]["resourceVersion"])
 

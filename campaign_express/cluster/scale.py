@@ -16,14 +16,15 @@ Patches `test` the values that they started from: somebody else's change in betw
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from campaign_express.cluster.cells import running_cells
 from campaign_express.cluster.connection import JSON_PATCH, Connection, Object
 from campaign_express.cluster.names import DISRUPTION_BUDGET, RAY_SERVICE, SCALE_MANAGER, WORKER_GROUP
 from campaign_express.cluster.ray_service_api import RayServiceApi, RayServices
-from campaign_express.cluster.serve_text import Bounds, cell_bounds, with_cell_bounds
+from campaign_express.cluster.serve_text import Bounds, cell_bounds, with_cell_bounds, with_running
 from campaign_express.errors import ClusterConflict, ClusterError, ConfigError
 
 KEPT = 0.8
@@ -72,6 +73,9 @@ def plan(connection: Connection, low: int | None, high: int | None) -> Plan:
     cells, nodes = cell_bounds(text), _bounds(group)
     moved = cells.moved(low, high)
     check(moved)
+    running, new_text = running_cells(connection, service), text
+    if moved != cells:
+        new_text = with_running(with_cell_bounds(text, moved), running)
     new_nodes = Bounds(moved.low, moved.high, nodes.moved(moved.low, moved.high).initial)
     steps = [
         _step(
@@ -79,8 +83,9 @@ def plan(connection: Connection, low: int | None, high: int | None) -> Plan:
             RAY_SERVICE,
             [
                 *_group_change(f"/spec/rayClusterConfig/workerGroupSpecs/{at}", group, new_nodes, initial=True),
-                *_change("/spec/serveConfigV2", text, with_cell_bounds(text, moved)),
+                *_change("/spec/serveConfigV2", text, new_text),
             ],
+            {"/spec/serveConfigV2": with_running(text, running)},
         )
     ]
     wanted = nodes.moved(moved.low, moved.high).initial
@@ -154,7 +159,7 @@ def _taken_back(connection: Connection, done: Sequence[Step], error: ClusterErro
         )
     what = ", ".join(step.what for step in done)
     kind = type(error)
-    return kind(f"{error.message}\n{what} taken back: nothing has changed", error.remedy, error.status)
+    return kind(f"{error.message}\n{what} taken back: the bounds are what they were", error.remedy, error.status)
 
 
 def patch_object(
@@ -246,12 +251,13 @@ def _change(path: str, before: Any, after: Any) -> list[Object]:
     return [{"op": "test", "path": path, "value": before}, {"op": "replace", "path": path, "value": after}]
 
 
-def _step(kind: str, name: str, forth: list[Object]) -> Step:
-    """With the way back: every `replace` the other way about, with its test."""
+def _step(kind: str, name: str, forth: list[Object], returns: Mapping[str, Any] | None = None) -> Step:
+    """With the way back: every `replace` the other way about, with its test, or to what `returns` has for its path."""
     back: list[Object] = []
     for operation, after in zip(forth, [*forth[1:], Object()], strict=False):
         if operation["op"] == "test" and after.get("op") == "replace" and after["path"] == operation["path"]:
-            back += _change(operation["path"], after["value"], operation["value"])
+            value = (returns or {}).get(operation["path"], operation["value"])
+            back += _change(operation["path"], after["value"], value)
         elif operation["op"] == "test":
             back.append(operation)
         elif operation["op"] == "add":

@@ -35,8 +35,11 @@ class Bounds:
 def cell_bounds(text: str) -> Bounds:
     """The cells' `autoscaling_config`. Raises ClusterError where there is none."""
     scaling = _value(_autoscaling(text))
-    low, high = int(scaling.get("min_replicas", 1)), int(scaling.get("max_replicas", 100))
-    return Bounds(low, high, int(scaling.get("initial_replicas") or low))
+    try:
+        low, high = int(scaling.get("min_replicas", 1)), int(scaling.get("max_replicas", 100))
+        return Bounds(low, high, int(scaling.get("initial_replicas") or low))
+    except (TypeError, ValueError):
+        raise ClusterError(f"serveConfigV2 bounds the cells of {DEPLOYMENT} by what is no number", _REMEDY) from None
 
 
 def with_cell_bounds(text: str, bounds: Bounds) -> str:
@@ -48,6 +51,30 @@ def with_cell_bounds(text: str, bounds: Bounds) -> str:
     for key, number in wanted.items():
         text = _with(text, _autoscaling(text), key, str(number))
     return text
+
+
+def with_running(text: str, running: int) -> str:
+    """The same with `running` cells to begin with, within its bounds; as it is where none run or they do not scale.
+
+    Serve sets a deployment whose settings have changed to that number, however many there were.
+    """
+    try:
+        before = cell_bounds(text)
+    except ClusterError:
+        return text
+    initial = min(max(running, before.low), before.high)
+    if not running or initial == before.initial:
+        return text
+    return _with(text, _autoscaling(text), "initial_replicas", str(initial))
+
+
+def same_ends(text: str, other: str) -> bool:
+    """Whether both bound the cells alike."""
+    try:
+        one, two = cell_bounds(text), cell_bounds(other)
+    except ClusterError:
+        return False
+    return (one.low, one.high) == (two.low, two.high)
 
 
 def with_restart(text: str, moment: str) -> str:

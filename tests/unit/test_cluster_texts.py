@@ -14,7 +14,14 @@ from campaign_express.cluster import manifests, names
 from campaign_express.cluster.checks_control import knows, numbers
 from campaign_express.cluster.checks_network import URL, _inside, _service_of
 from campaign_express.cluster.scale import kept_available
-from campaign_express.cluster.serve_text import Bounds, cell_bounds, with_cell_bounds, with_restart
+from campaign_express.cluster.serve_text import (
+    Bounds,
+    cell_bounds,
+    same_ends,
+    with_cell_bounds,
+    with_restart,
+    with_running,
+)
 from campaign_express.errors import ClusterError, ConfigError
 from tests.conftest import ROOT
 from tests.support.kube_world import SERVE_CONFIG
@@ -50,6 +57,37 @@ def test_bounds_of_the_flow_style_and_those_not_written_yet() -> None:
     after = with_cell_bounds(FLOW, Bounds(3, 9, 4))
     assert cells_of(after) == {"min_replicas": 3, "max_replicas": 9, "initial_replicas": 4}
     assert cell_bounds(FLOW) == Bounds(2, 100, 2)  # Serve's own defaults
+
+
+@pytest.mark.parametrize(
+    ("text", "running", "initial"),
+    [(SERVE_CONFIG, 38, 38), (SERVE_CONFIG, 50, 40), (SERVE_CONFIG, 3, 10), (FLOW, 7, 7), (FLOW, 101, 100)],
+)
+def test_as_many_cells_to_begin_with_as_run(text: str, running: int, initial: int) -> None:
+    after = with_running(text, running)
+    assert cells_of(after) == {**cells_of(text), "initial_replicas": initial}
+    assert with_running(after, running) == after
+    assert same_ends(text, after)
+
+
+@pytest.mark.parametrize(
+    ("text", "running"),
+    [
+        (SERVE_CONFIG, 0),
+        (SERVE_CONFIG, 20),
+        (FLOW, 2),
+        (SERVE_CONFIG.replace("autoscaling_config", "other"), 38),
+        (SERVE_CONFIG.replace("max_replicas: 40", "max_replicas: many"), 38),
+        ("a: [", 38),
+    ],
+)
+def test_a_text_that_stays_as_it_is(text: str, running: int) -> None:
+    assert with_running(text, running) == text
+
+
+def test_other_ends() -> None:
+    assert not same_ends(SERVE_CONFIG, SERVE_CONFIG.replace("min_replicas: 10", "min_replicas: 11"))
+    assert not same_ends("a: [", "a: [")
 
 
 @pytest.mark.parametrize(
