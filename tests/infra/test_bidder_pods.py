@@ -42,6 +42,9 @@ MB = 1_000_000
 NOT_SETTINGS = {
     **dict.fromkeys(RAY_ENVIRONMENT, "Ray, when it starts (serving/environment.py)"),
     "HOME": "Python and Ray: the user has no home on a read-only file system",
+    "RAY_GRAFANA_HOST": "Ray's dashboard: asks whether Grafana is there",
+    "RAY_GRAFANA_IFRAME_HOST": "Ray's dashboard: where browsers find Grafana's panels",
+    "RAY_PROMETHEUS_HOST": "Ray's dashboard: asks Prometheus whether it has Ray's figures",
 }
 SECRETS_NEEDED = {
     *("CAMPAIGN_EXPRESS_REDIS_URL", "CAMPAIGN_EXPRESS_NATS_URL", "CAMPAIGN_EXPRESS_CLICKHOUSE_URL"),
@@ -74,6 +77,14 @@ def test_every_variable_is_read_by_the_product(name: str) -> None:
     assert given - known - set(NOT_SETTINGS) == set()
     assert len(environment(name)) >= 20
     assert RAY_ENVIRONMENT.items() <= environment(name).items()
+
+
+def test_rays_dashboard_finds_grafana_and_prometheus() -> None:
+    table = yaml.safe_load((ROOT / "deploy/names.yaml").read_text())["components"]
+    head = {one["name"]: one.get("value") for one in container(groups(ray_service("base"))["head"])["env"]}
+    for name in ("grafana", "prometheus"):
+        assert head[f"RAY_{name.upper()}_HOST"] == f"http://{table[name]['service']}:{table[name]['ports']['web']}"
+    assert head["RAY_GRAFANA_IFRAME_HOST"] in (ROOT / "docs/monitoring.md").read_text(), "the port-forward"
 
 
 @pytest.mark.parametrize("name", WHOLE)

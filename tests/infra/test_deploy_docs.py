@@ -16,50 +16,40 @@ from typer.main import get_command
 
 from campaign_express.cli import app
 from tests.support.rendered import ROOT, program, run
+from tests.support.terraform import module
 from tools import programs
 
-PAGES = ("docs/deploy-aks.md", "docs/deploy-eks.md", "docs/operations.md", "deploy/helm/campaign-express/README.md")
-AZ_OUTPUT = {"--query", "--output"}
-GROUP = {"--resource-group", "--name"}
+PAGES = (
+    *("docs/deploy-aks.md", "docs/deploy-eks.md", "docs/terraform.md", "docs/operations.md"),
+    "deploy/helm/campaign-express/README.md",
+)
+CLOUDS = {"aks": "azure", "eks": "aws"}
 # Words of a command → options that it may have here. Positional arguments are free.
 FORMS: dict[str, set[str]] = {
     "az login": set(),
     "az account set": {"--subscription"},
     "az provider register": {"--namespace"},
     "az vm list-usage": {"--location", "--output"},
-    "az acr build": {"--registry", "--image", "--file"},
-    "az aks show": GROUP | AZ_OUTPUT,
-    "az identity create": GROUP,
-    "az identity show": GROUP | AZ_OUTPUT,
-    "az identity federated-credential create": GROUP | {"--identity-name", "--issuer", "--subject", "--audiences"},
-    "az role assignment create": {"--assignee", "--role", "--scope"},
-    "az network dns zone create": GROUP,
-    "az network dns zone show": GROUP | AZ_OUTPUT,
+    "az account show": {"--query", "--output"},
+    "az acr login": {"--name"},
     "az network dns record-set a add-record": {
         *("--resource-group", "--zone-name", "--record-set-name", "--ipv4-address"),
     },
-    "az keyvault show": {"--name"} | AZ_OUTPUT,
     "az keyvault secret set": {"--vault-name", "--name", "--value"},
-    "az storage account create": GROUP | {"--sku", "--kind", "--min-tls-version"},
-    "az storage account show": GROUP | AZ_OUTPUT,
-    "az storage share-rm create": GROUP | {"--storage-account", "--quota"},
     "aws configure": set(),
     "aws sts get-caller-identity": set(),
     "aws service-quotas get-service-quota": {"--service-code", "--quota-code"},
     "aws eks update-kubeconfig": {"--name", "--region"},
-    "aws eks create-addon": {"--cluster-name", "--addon-name"},
     "aws ecr get-login-password": {"--region"},
-    "aws secretsmanager create-secret": {"--name", "--secret-string"},
-    "aws efs create-file-system": {"--creation-token", "--encrypted", "--tags", "--query", "--output"},
-    "aws efs create-mount-target": {"--file-system-id", "--subnet-id"},
-    "aws efs create-access-point": {"--file-system-id", "--posix-user", "--root-directory"},
-    "aws efs describe-access-points": {"--file-system-id", "--query", "--output"},
-    "aws route53 list-hosted-zones-by-name": {"--dns-name", "--query", "--output"},
-    "terraform init": set(),
+    "aws iam create-access-key": {"--user-name", "--query", "--output"},
+    "aws secretsmanager put-secret-value": {"--secret-id", "--secret-string"},
+    "kubelogin convert-kubeconfig": {"-l"},
+    "terraform init": {"-backend-config"},
     "terraform plan": {"-var"},
     "terraform apply": {"-var"},
     "terraform destroy": {"-var"},
     "terraform output": {"-raw"},
+    "terraform state rm": set(),
     "docker login": {"--username", "--password-stdin"},
     "docker build": {"--tag", "--file"},
     "docker push": set(),
@@ -70,7 +60,7 @@ FORMS: dict[str, set[str]] = {
     "cd": set(),
     "echo": set(),
 }
-SHELL = {"for", "in", "do", "done"}
+SHELL = {"for", "in", "do", "done", "export"}
 SUBSTITUTION = re.compile(r"\$\(((?:[^()]|\([^()]*\))*)\)")
 REMOTE = re.compile(r"remoteRef:\s*\{?\s*key: ([\w-]+)")
 FENCE = re.compile(r"^```bash\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -78,14 +68,15 @@ FENCE = re.compile(r"^```bash\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 def commands(text: str) -> list[list[str]]:
     """Every command of the text's bash blocks as words; those inside `$(...)` by themselves."""
+    return [words for block in FENCE.findall(text) for line in block.splitlines() for words in _line(line)]
+
+
+def _line(line: str) -> list[list[str]]:
     found: list[list[str]] = []
-    for block in FENCE.findall(text):
-        for line in block.splitlines():
-            while match := SUBSTITUTION.search(line):
-                found += _split(match[1])
-                line = line.replace(match[0], "SUBSTITUTED", 1)
-            found += _split(line)
-    return found
+    while match := SUBSTITUTION.search(line):
+        found += _line(match[1])
+        line = line.replace(match[0], "SUBSTITUTED", 1)
+    return found + _split(line)
 
 
 def _split(line: str) -> list[list[str]]:
@@ -104,7 +95,7 @@ def _split(line: str) -> list[list[str]]:
             parts[-1].append(word)
     cleaned = []
     for part in parts:
-        while part and (re.match(r"[A-Z_]+=", part[0]) or part[0] in SHELL):
+        while part and (re.match(r"[A-Za-z_]+=", part[0]) or part[0] in SHELL):
             part = [] if part[0] == "for" else part[1:]
         if part:
             cleaned.append(part)
@@ -185,7 +176,7 @@ def test_every_command_exists_and_parses(page: str) -> None:
 
 PARTS = (
     *("deploy/terraform/azure", "deploy/aws/terraform", "deploy/docker", "deploy/nats", "deploy/redis"),
-    *("deploy/clickhouse", "deploy/haproxy", "deploy/monitoring"),
+    *("deploy/clickhouse", "deploy/clickhouse-azure", "deploy/clickhouse-aws", "deploy/haproxy", "deploy/monitoring"),
 )
 PATH = re.compile(r"(?<![\w/:.-])(?:kuberay|deploy|docs)/[\w./-]*[\w]")
 
@@ -219,10 +210,42 @@ def test_a_page_goes_from_nothing_to_a_bid(cloud: str) -> None:
 @pytest.mark.parametrize("cloud", ["aks", "eks"])
 def test_every_secret_of_the_vault_is_put_there(cloud: str) -> None:
     text = (ROOT / f"docs/deploy-{cloud}.md").read_text()
-    files = [ROOT / "kuberay/base/external-secrets.yaml", *(ROOT / "deploy").glob("*/*-secrets.yaml")]
+    files = [ROOT / "kuberay/base/external-secrets.yaml", *(ROOT / "deploy").rglob("*.yaml")]
     keys = {key for file in files for key in REMOTE.findall(file.read_text())}
     assert len(keys) > 9
     assert {key for key in keys if not re.search(rf"[ \"]{key}[ \";]", text)} == set()
+
+
+def undeclared(cloud: str, found: list[list[str]]) -> list[str]:
+    """Variables and outputs that commands of Terraform name and its module has not."""
+    variables, outputs = (module(CLOUDS[cloud]).named(kind) for kind in ("variable", "output"))
+    said = []
+    for words in found:
+        if words[0] == "terraform":
+            given = [word.split("=")[1] for word in words if word.startswith("-var=")]
+            said += [f"variable {name}" for name in given if name not in variables]
+            if "output" in words:
+                asked = [word for word in words[words.index("output") + 1 :] if not word.startswith("-")]
+                said += [f"output {name}" for name in asked if name not in outputs]
+    return said
+
+
+@pytest.mark.parametrize("cloud", CLOUDS)
+def test_terraform_is_given_what_it_wants_and_asked_for_what_it_has(cloud: str) -> None:
+    page = f"docs/deploy-{cloud}.md"
+    found = page_commands(page)
+    assert undeclared(cloud, found) == []
+    assert undeclared(cloud, [["terraform", "output", "-raw", "unheard_of"]])
+    assert undeclared(cloud, [["terraform", "apply", "-var=unheard_of=1"]])
+    text = (ROOT / page).read_text()
+    for words in found:
+        if words[0] == "terraform" and {"plan", "apply", "destroy"} & set(words):
+            given = {word.split("=")[1] for word in words if word.startswith("-var=")}
+            assert given >= {"environment", "operator_cidrs", "dns_zone_name"}, words
+    assert ("TF_VAR_redis_auth_token" in text) is (cloud == "eks")
+    assert ("ARM_SUBSCRIPTION_ID" in text) is (cloud == "aks")
+    folder = "deploy/terraform/azure" if cloud == "aks" else "deploy/aws/terraform"
+    assert set(re.findall(r"-chdir=(\S+)", text)) == {folder}
 
 
 @pytest.mark.parametrize(
@@ -237,6 +260,8 @@ def test_every_secret_of_the_vault_is_put_there(cloud: str) -> None:
         "az aks sho --name x",
         "az aks show --nam x",
         "terraform aply",
+        "terraform state remove x",
+        'X=$(az account show --query "$(terraform output -rw a)")',
         "X=$(aws eks update-kubeconfig --nam a)",
         "kubectl -n a exec -i p -- campaign-express catalogue",
         "unheard-of",

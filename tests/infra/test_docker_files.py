@@ -145,6 +145,30 @@ def test_haproxy_is_the_deployed_one() -> None:
     assert found["services"]["haproxy"]["ulimits"]["nofile"]["hard"] > 2 * 100_000
 
 
+def test_grafana_shows_the_clusters_dashboards() -> None:
+    found = stack(COMPOSE)
+    grafana, prometheus = (found["services"][name] for name in ("grafana", "prometheus"))
+    mounted = {one["source"]: one["target"] for one in (*grafana["configs"], *prometheus["configs"])}
+    provider = yaml.safe_load(Path(found["configs"]["dashboards"]["file"]).read_text())["providers"][0]
+    assert mounted["dashboards"] == "/etc/grafana/provisioning/dashboards/dashboards.yml"
+    (folder,) = [one for one in grafana["volumes"] if one["type"] == "bind"]
+    assert (folder["target"], folder["read_only"]) == (provider["options"]["path"], True)
+    boards = {path.name for path in Path(folder["source"]).glob("*.json")}
+    assert len(boards) == 7
+    home = grafana["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
+    assert home.removeprefix(f"{folder['target']}/") in boards
+    text = "".join(path.read_text() for path in Path(folder["source"]).glob("*.json"))
+    asked = set(re.findall(r'"datasource": \{[^}]*"uid": "(\w+)"', text))
+    given = {one["uid"] for one in yaml.safe_load(found["configs"]["datasource"]["content"])["datasources"]}
+    assert asked
+    assert asked <= given
+    # Expressions name what the cluster's rules record.
+    read = yaml.safe_load((FOLDER / "prometheus.yml").read_text())["rule_files"]
+    rules = {name: Path(found["configs"][name]["file"]) for name in ("recording-rules", "slo-rules")}
+    assert {mounted[name] for name in rules} == set(read)
+    assert all(path.resolve().parent == DEPLOY / "monitoring/prometheus" for path in rules.values())
+
+
 def test_the_made_certificate_is_one_that_haproxy_takes(tmp_path: Path) -> None:
     for _ in range(2):  # the second start keeps the first one's
         subprocess.run([sys.executable, str(FOLDER / "certificate.py"), str(tmp_path)], check=True)

@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 import re
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
 
 from benchmarks.balancer import CELLS, CONFIG, FOLDER
 from tests.support import rendered
-from tests.support.manifests import container, hardened, image, images_of, names, one, pod, ports, resources, valid
+from tests.support.manifests import (
+    ROOT,
+    container,
+    hardened,
+    image,
+    images_of,
+    names,
+    one,
+    pod,
+    ports,
+    resources,
+    valid,
+    variables,
+)
+from tests.support.terraform import module, text
 from tools import programs
 
 TEXT = CONFIG.read_text()
@@ -94,6 +109,20 @@ def section(name: str) -> str:
 )
 def test_numbers_are_the_references(place: str, said: str) -> None:
     assert said in (TEXT.split("\ndefaults")[0] if place == "global" else section(place))
+
+
+def test_it_asks_whom_its_pod_asks_unless_it_is_told_otherwise() -> None:
+    assert re.search(r"^\.else\n\s+parse-resolv-conf\n\.endif$", section("kube-dns"), re.MULTILINE)
+    haproxy = container(one(resources(FOLDER), "Deployment", "haproxy-ingress"), "haproxy")
+    assert "KUBE_DNS" not in variables(haproxy)
+    local = {
+        cloud: {key: text(value) for _, body in module(cloud).blocks("locals") for key, value in body.items()}
+        for cloud in ("azure", "aws")
+    }
+    clouds = {local["azure"]["dns_service_ip"], str(ip_network(local["aws"]["service_cidr"])[10])}
+    assert clouds == {"172.16.0.10", "172.20.0.10"}
+    for said in (TEXT, (ROOT / "docs/operations.md").read_text()):
+        assert all(address in said for address in (*clouds, "10.96.0.10"))
 
 
 def test_a_changed_file_is_a_rolling_restart(tmp_path: Path) -> None:

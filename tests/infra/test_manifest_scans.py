@@ -11,8 +11,22 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.support.rendered import KUBERAY, NAMESPACE, RENDERS, Object, groups, objects, program, run
+from tests.support.rendered import (
+    KUBERAY,
+    NAMESPACE,
+    RENDERS,
+    ROOT,
+    Object,
+    groups,
+    objects,
+    output,
+    parse,
+    program,
+    run,
+)
 from tools import programs
+
+SERVICES = ("haproxy", "monitoring")  # folders of deploy/ without a RayService
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +44,10 @@ def exceptions() -> list[dict[str, Any]]:
 def scanned() -> list[Object]:
     """Every object once; the pods of RayServices, which no scanner knows, as pods."""
     found: dict[str, Object] = {}
-    for name in RENDERS:
-        for item in objects(name):
+    kubectl = program(programs.kubectl)
+    services = [parse(output(kubectl, "kustomize", str(ROOT / "deploy" / name))) for name in SERVICES]
+    for render in (*map(objects, RENDERS), *services):
+        for item in render:
             parts = [item]
             if item["kind"] == "RayService":
                 parts = [

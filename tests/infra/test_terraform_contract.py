@@ -162,7 +162,7 @@ def test_labels_and_taints_are_those_of_the_manifests() -> None:
 
 def test_secrets_of_aws_are_those_that_manifests_ask_for() -> None:
     asked = set[str]()
-    for path in [*ROOT.glob("kuberay/base/*.yaml"), *ROOT.glob("deploy/*/*.yaml")]:
+    for path in [*ROOT.glob("kuberay/base/*.yaml"), *ROOT.glob("deploy/**/*.yaml")]:
         if "ExternalSecret" in (content := path.read_text(encoding="utf-8")):
             for found in yaml.safe_load_all(content):
                 if found and found["kind"] == "ExternalSecret":

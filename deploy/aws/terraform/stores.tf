@@ -97,7 +97,7 @@ resource "aws_ecr_replication_configuration" "dr" {
   }
 }
 
-# Redis holds money: it must not forget. docs/decisions/0011-redis-evicts-nothing.md
+# Redis holds money: it must not forget. docs/decisions/0014-redis-evicts-nothing.md
 resource "aws_elasticache_parameter_group" "redis" {
   count = local.redis ? 1 : 0
 
@@ -183,12 +183,14 @@ locals {
     "clickhouse-interserver-password",
     "clickhouse-reader-password",
     "clickhouse-url",
+    "grafana-admin-password",
     "nats-app-password",
     "nats-operator-password",
     "nats-system-password",
     "nats-url",
     "notice-keys",
     "operator-token",
+    "pagerduty-routing-key",
     "price-keys",
     "ray-gcs-redis-password",
     "redis-app-password",
@@ -197,6 +199,7 @@ locals {
     "redis-replication-password",
     "redis-url",
     "sendgrid-api-key",
+    "slack-url",
     "twilio-account-sid",
     "twilio-auth-token",
   ])

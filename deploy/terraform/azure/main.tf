@@ -334,7 +334,7 @@ resource "azurerm_redis_cache" "main" {
   tags                          = local.tags
 
   redis_configuration {
-    # Like deploy/redis: nothing in it may be forgotten. docs/decisions/0011-redis-evicts-nothing.md
+    # Like deploy/redis: nothing in it may be forgotten. docs/decisions/0014-redis-evicts-nothing.md
     maxmemory_policy = "noeviction"
   }
 

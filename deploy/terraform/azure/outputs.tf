@@ -22,7 +22,7 @@ output "dns_service_ip" {
 }
 
 output "acr_name" {
-  description = "For `az acr build`."
+  description = "For `az acr login`."
   value       = azurerm_container_registry.main.name
 }
 
@@ -92,7 +92,7 @@ output "clickhouse_backup_key" {
 }
 
 output "clickhouse_volumes" {
-  description = "Volumes of the disks, for `kubectl apply -f -` before deploy/clickhouse: each waits for the claim of one replica."
+  description = "Volumes of the disks, for `kubectl apply -f -` before deploy/clickhouse-azure: each waits for the claim of one replica."
   value = join("---\n", [
     for index, disk in azurerm_managed_disk.clickhouse : yamlencode({
       apiVersion = "v1"
