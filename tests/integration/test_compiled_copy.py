@@ -47,7 +47,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def python(folder: Path, *arguments: str, beside: str = "") -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     environment |= {"PYTHONPATH": beside, "TEST_COMPILED": "1"}
-    environment.setdefault("CAMPAIGN_EXPRESS_SHARED", str(ROOT.parent / "shared"))  # as beside the checkout, not the copy
+    environment.setdefault("CAMPAIGN_EXPRESS_SHARED", str(ROOT.parent / "shared"))  # beside the checkout, not the copy
     command = [sys.executable, *arguments]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
 
