@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from deployed_redis import CLI, NODES, PASSWORDS, DeployedNode, DeployedRedis, until
 from redis.crc import key_slot
-from test_ledger_cluster import ADVERTISERS, NOW, SETTLE_S, Log, Traffic, accounts, reconciled
+from test_ledger_cluster import ADVERTISERS, NOW, SETTLE_S, Log, Traffic, accounts, fenced, reconciled
 
 from campaign_express.adapters.ledger import Ledger, prefix
 from campaign_express.bidding.books import broken_invariants, differences, overspent
@@ -143,8 +143,7 @@ def test_ready_means_that_a_replica_has_its_masters_data(cluster: DeployedRedis)
 def test_money_moves_while_slots_move_and_a_master_dies(cluster: DeployedRedis) -> None:
     until(cluster.whole, SERVES_S)
     ledger = Ledger(cluster.url, accounts(), settle_s=SETTLE_S, replicas=1)
-    for name, fence in ledger.fences(ADVERTISERS).items():
-        assert ledger.set_fence(name, fence.run_id)
+    until(lambda: fenced(ledger), 30.0)
     log = Log()
     traffic = Traffic(ledger, log)
     traffic.start()
