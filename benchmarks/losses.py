@@ -36,7 +36,7 @@ HEAD_AWAY_S = 5.0  # without any head, while it is not started again
 RAYLET_LOGS = "logs/raylet*.out"
 GIVE_UP_S = 240.0  # of everything together
 ANY_PORTS = {"embedded_redis_port": 0, "embedded_nats_port": 0}  # Ray wants their own for itself
-AFTER_S = 2.0  # of load after each
+BEFORE_S, AFTER_S = 1.0, 2.0  # of load before and after each
 
 
 class Phase(Struct, kw_only=True):
@@ -75,7 +75,7 @@ class Rehearsal:
     def start(self) -> None:
         self.cluster.deploy(self._args, CELLS)
         self._until(lambda: len(self.cluster.cells()) == CELLS, START_S, "the cells at first")
-        time.sleep(AFTER_S)  # HAProxy has asked them
+        self._until(lambda: len(self.cluster.served()) == CELLS, START_S, "HAProxy to find the cells")
 
     def upgrade(self) -> Phase:
         """A changed setting is a new version to Serve: cells are replaced one by one."""
@@ -121,7 +121,7 @@ class Rehearsal:
 
     def _under_load(self, what: str, act: Callable[[], None]) -> Phase:
         with namespace.Stream(f"http://{HEAD}:{PROXY_PORT}/v1/bid", RATE) as stream:
-            time.sleep(1.0)
+            time.sleep(BEFORE_S)
             began = time.monotonic()
             act()
             took_s = round(time.monotonic() - began, 1)

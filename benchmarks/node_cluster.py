@@ -125,6 +125,10 @@ class NodeCluster:
             return []
         return [Replica(found["replica_id"], found["node_ip"], found["pid"]) for found in running]
 
+    def served(self) -> set[str]:
+        """Addresses that HAProxy sends requests to."""
+        return self._balancer.up("bk_campaign_express") if self._balancer is not None else set()
+
     def details(self) -> dict[str, Any]:
         """What the head tells of the application; empty where it does not answer, or does not know it."""
         with contextlib.suppress(Exception):  # the SDK of Ray raises whatever its HTTP library does

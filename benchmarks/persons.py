@@ -36,6 +36,7 @@ BATCHES = 600
 PERSONS = 3200
 ENTITIES = 5  # of a person who was shown ads, two impressions each
 HOLD_MS, LATENESS_MS = 4_200_000, 600_000
+START_S = 10.0  # until the server must answer
 
 
 def generate(count: int) -> None:
@@ -58,7 +59,10 @@ def fetch() -> dict[str, dict[str, float]]:
         command = [*REDIS.command(Path(directory), port), "--appendonly", "no"]
         with subprocess.Popen(command, stdout=subprocess.DEVNULL) as server:
             try:
+                give_up = time.monotonic() + START_S
                 while not valkey_answers(port):
+                    if server.poll() is not None or time.monotonic() > give_up:
+                        raise RuntimeError(f"valkey does not answer at port {port}")
                     time.sleep(0.02)
                 return _measured(f"redis://127.0.0.1:{port}/0")
             finally:

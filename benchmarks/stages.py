@@ -25,7 +25,7 @@ STAGES: dict[str, tuple[str, ...]] = {
     ),
     "candidates": ("campaign_express.bidding.pipeline:candidates",),
     "features": ("campaign_express.bidding.pipeline:request_part", "campaign_express.bidding.pipeline:slot_part"),
-    "score": ("campaign_express.bidder:TimedScorer.score",),
+    "score": ("campaign_express.timed_scorer:TimedScorer.score",),
     "price": ("campaign_express.bidding.pipeline:price",),
     "award": ("campaign_express.bidding.pipeline:Pipeline._award",),
     "sign, render, build": ("campaign_express.bidder:build_response",),

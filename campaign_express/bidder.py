@@ -15,9 +15,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from campaign_express.bidding.context import Context, build_context
 from campaign_express.bidding.currency import Rates
 from campaign_express.bidding.explain import explain
@@ -41,6 +38,7 @@ from campaign_express.openrtb.quirks import hooks
 from campaign_express.openrtb.request import BidRequest
 from campaign_express.openrtb.request_id import request_id
 from campaign_express.ports import Enricher, Hold, Purse, Scorer, UserState, UserStore, UserWant
+from campaign_express.timed_scorer import TimedScorer
 from campaign_express.tracing import is_traced, trace_id
 
 logger = logging.getLogger(__name__)
@@ -49,31 +47,6 @@ EXPLAIN_TIMEOUT_S = 1.0
 
 _UNANSWERED = Answer(204, b"", NoBidReason.TECHNICAL_ERROR.index)
 _NO_BIDS = {reason: Answer(204, b"", reason.index) for reason in NoBidReason}
-
-
-class TimedScorer:
-    """A scorer that adds up the time it took; the bidder reads and resets it once a batch."""
-
-    def __init__(self, scorer: Scorer, clock_ns: Callable[[], int]) -> None:
-        self.version = scorer.version
-        self.spent_ns = 0
-        self._scorer = scorer
-        self._clock_ns = clock_ns
-
-    def embed(self, creative_cat: NDArray[np.int64]) -> NDArray[np.float32]:
-        return self._scorer.embed(creative_cat)
-
-    def score(
-        self,
-        request_cat: NDArray[np.int64],
-        request_num: NDArray[np.float32],
-        creative: NDArray[np.float32],
-        row: NDArray[np.int64],
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        start = self._clock_ns()
-        scores = self._scorer.score(request_cat, request_num, creative, row)
-        self.spent_ns += self._clock_ns() - start
-        return scores
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,7 @@ MB = 1_000_000
 # Variables that are not settings of ours, and who reads them.
 NOT_SETTINGS = {
     **dict.fromkeys(RAY_ENVIRONMENT, "Ray, when it starts (serving/environment.py)"),
+    "RAY_LOG_TO_STDERR": "Ray, of its processes and workers alike: their lines come out of the container",
     "HOME": "Python and Ray: the user has no home on a read-only file system",
     "RAY_GRAFANA_HOST": "Ray's dashboard: asks whether Grafana is there",
     "RAY_GRAFANA_IFRAME_HOST": "Ray's dashboard: where browsers find Grafana's panels",

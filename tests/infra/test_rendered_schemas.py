@@ -10,7 +10,7 @@ from pathlib import Path
 import kubernetes_validate
 import pytest
 
-from tests.support import crd_schemas
+from tests.support.kube_schemas import schemas
 from tests.support.rendered import KUBERNETES, RENDERS, Object, container, groups, objects, ray_service
 
 
@@ -18,10 +18,11 @@ from tests.support.rendered import KUBERNETES, RENDERS, Object, container, group
 def _problems(item_json: str, shared: Path) -> tuple[str, ...]:
     item = json.loads(item_json)
     name = f"{item['kind']}/{item['metadata']['name']}"
-    if (item["apiVersion"], item["kind"]) in crd_schemas.FILES:
+    if schemas(shared).describes(item):
         # Its metadata is Kubernetes' own, which a ConfigMap without data shows as well as anything.
         plain = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": item["metadata"]}
-        return (*crd_schemas.problems(item, shared), *kubernetes_problems(name, plain))
+        theirs = [f"{name} {field}: {message[:300]}" for field, message in schemas(shared).causes(item)]
+        return (*theirs, *kubernetes_problems(name, plain))
     return tuple(kubernetes_problems(name, item))
 
 

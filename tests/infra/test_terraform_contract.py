@@ -191,11 +191,11 @@ def test_manifests_of_aws_pass_kubernetes_own_schema(path: str) -> None:
 
 
 def test_the_store_of_aws_passes_its_definition(shared: Path) -> None:
-    from tests.support import crd_schemas
+    from tests.support.kube_schemas import schemas
 
     items = list(yaml.safe_load_all((ROOT / "deploy/aws/external-secrets-aws.yaml").read_text(encoding="utf-8")))
     (store,) = (item for item in items if item["kind"] == "SecretStore")
-    assert list(crd_schemas.problems(store, shared)) == []
+    assert schemas(shared).causes(store) == []
     assert store["spec"]["provider"]["aws"]["auth"]["jwt"]["serviceAccountRef"]["name"] == items[0]["metadata"]["name"]
 
 

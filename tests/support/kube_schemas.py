@@ -31,6 +31,10 @@ class Schemas:
                     key = (f"{crd['spec']['group']}/{version['name']}", crd["spec"]["names"]["kind"])
                     self._validators[key] = Draft202012Validator(_closed(version["schema"]["openAPIV3Schema"]))
 
+    def describes(self, body: dict[str, Any]) -> bool:
+        """Whether it is a custom resource of these CRDs, in a version that is served."""
+        return (body["apiVersion"], body["kind"]) in self._validators
+
     def causes(self, body: dict[str, Any]) -> list[Cause]:
         """What is wrong with it; unknown kinds are wrong."""
         key = (body.get("apiVersion", ""), body.get("kind", ""))

@@ -55,7 +55,11 @@ MAY: dict[str, set[str]] = {
     "cluster": {"cluster", "errors"},
     "exchange": {"openrtb", "bidding", "errors", "clock", "exchange", "loadgen"},
     "learning": {"openrtb", "bidding", "ports", "errors", "adapters", "learning", "config"},
-    "bidder": {"openrtb", "bidding", "ports", "errors", "frames", "control", "events", "decision_log", "tracing"},
+    "bidder": {
+        *("openrtb", "bidding", "ports", "errors", "frames", "control", "events", "decision_log", "timed_scorer"),
+        "tracing",
+    },
+    "timed_scorer": {"ports"},
     "backtest": {"openrtb", "bidding", "ports", "errors", "events", "bidder"},
     "decision_log": {"openrtb", "bidding", "ports", "events"},
     "bootstrap_notices": {
@@ -81,6 +85,7 @@ FORBIDDEN = {
     "cluster": {"ray", "redis", "nats"},
     "exchange": {"ray"},
     "bidder": {"ray", "redis", "nats", "asyncio"},
+    "timed_scorer": {"ray", "redis", "nats", "asyncio", "time"},
     "tracing": {"ray", "opentelemetry", "asyncio", "socket", "time"},
     "decision_log": {"ray", "redis", "nats", "asyncio", "socket", "threading", "subprocess", "time"},
     "bootstrap": {"ray"},
