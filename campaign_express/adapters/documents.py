@@ -17,9 +17,8 @@ from typing import Any, NamedTuple, TypeVar
 
 from redis import Redis, RedisCluster
 from redis.client import PubSub
-from redis.exceptions import RedisClusterException, RedisError
 
-from campaign_express.adapters.redis import connect, redact
+from campaign_express.adapters.redis import REDIS_ERRORS, connect, redact
 from campaign_express.errors import CampaignExpressError, Unavailable
 
 log = logging.getLogger(__name__)
@@ -137,7 +136,7 @@ class DocumentStore:
     def _guarded(self, work: Callable[[Redis | RedisCluster], T]) -> T:
         try:
             return work(self.client())
-        except (RedisError, RedisClusterException, OSError) as error:
+        except REDIS_ERRORS as error:
             raise Unavailable(f"Redis at {self.where} does not answer: {type(error).__name__}: {error}") from error
 
 
@@ -237,7 +236,7 @@ class _Watch:
         if self.away:
             return
         self.away = True
-        if isinstance(error, RedisError | RedisClusterException | OSError):  # the second is no RedisError
+        if isinstance(error, REDIS_ERRORS):
             log.warning("Redis at %s does not answer: %s: %s", self.store.where, type(error).__name__, error)
         else:
             log.error("Watching %s in Redis at %s fails", self.names, self.store.where, exc_info=error)

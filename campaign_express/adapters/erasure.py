@@ -14,14 +14,13 @@ from typing import Any, NamedTuple
 import msgspec
 import nats.errors
 import nats.js.errors
-from redis.exceptions import RedisError
 
 from campaign_express.adapters.nats import close
 from campaign_express.adapters.nats import connect as connect_nats
 from campaign_express.adapters.nats import redact as redact_nats
 from campaign_express.adapters.pseudonym_keys import PseudonymKeys
 from campaign_express.adapters.pseudonyms import Pseudonyms
-from campaign_express.adapters.redis import connect, redact
+from campaign_express.adapters.redis import REDIS_ERRORS, connect, redact
 from campaign_express.adapters.users_keys import TOKEN
 from campaign_express.errors import Unavailable
 from campaign_express.events import STREAM, decode_event, encode_event
@@ -53,7 +52,7 @@ class PersonalKeys:
         self.where = redact(url)
         try:
             self._client: Any = connect(url)
-        except (RedisError, OSError) as error:
+        except REDIS_ERRORS as error:
             raise self._away(error) from error
 
     def find(self, token: str, told: Callable[[int], None] = lambda keys: None, others: Collection[str] = ()) -> Held:
@@ -65,14 +64,14 @@ class PersonalKeys:
                 held = self._search(tokens, told)
                 if len(tokens) == known:
                     return Held(frozenset(tokens), held)
-        except (RedisError, OSError) as error:
+        except REDIS_ERRORS as error:
             raise self._away(error) from error
 
     def delete(self, keys: Collection[bytes]) -> None:
         try:
             for batch in _batches(iter(keys)):
                 self._pipelined(batch, lambda pipeline, key: pipeline.delete(key))
-        except (RedisError, OSError) as error:
+        except REDIS_ERRORS as error:
             raise self._away(error) from error
 
     def close(self) -> None:

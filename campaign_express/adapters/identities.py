@@ -6,8 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from redis.exceptions import RedisError
-
+from campaign_express.adapters.redis import REDIS_ERRORS
 from campaign_express.adapters.users_keys import counts_key, token_of, tokens_of
 from campaign_express.adapters.users_links import UserLinks
 from campaign_express.clock import Clock
@@ -40,7 +39,7 @@ class RedisIdentities:
                 if not pointer:
                     break
                 token = pointer.decode()
-        except (RedisError, OSError, TimeoutError) as error:
+        except REDIS_ERRORS as error:
             raise Unavailable(f"persons cannot be looked up: {type(error).__name__}") from None
         return token
 

@@ -14,9 +14,8 @@ import time
 from typing import Any
 
 from redis import Redis, RedisCluster
-from redis.exceptions import RedisError
 
-from campaign_express.adapters.redis import connect, redact
+from campaign_express.adapters.redis import REDIS_ERRORS, connect, redact
 from campaign_express.errors import Unavailable
 
 TREASURY = "treasury"
@@ -94,5 +93,5 @@ class LeaderLock:
                     self._client = connect(self._url)
                 client: Any = self._client
             return client.eval(script, len(keys), *keys, *args)
-        except (RedisError, OSError) as error:
+        except REDIS_ERRORS as error:
             raise Unavailable(f"Redis at {self.where} does not answer: {type(error).__name__}: {error}") from error

@@ -14,7 +14,6 @@ from collections.abc import Callable
 from typing import Any, Protocol, Self
 
 from redis import Redis, RedisCluster
-from redis.exceptions import RedisError
 
 from campaign_express.adapters.pseudonyms import (
     BUCKETS,
@@ -27,7 +26,7 @@ from campaign_express.adapters.pseudonyms import (
     period_of,
     pseudonym,
 )
-from campaign_express.adapters.redis import connect, redact
+from campaign_express.adapters.redis import REDIS_ERRORS, connect, redact
 from campaign_express.clock import Clock, parse_clock
 from campaign_express.config import Settings
 from campaign_express.errors import Unavailable
@@ -142,7 +141,7 @@ class PseudonymKeys:
                     self._client = connect(self._url)
                 client = self._client
             return command(client)
-        except (RedisError, OSError) as error:
+        except REDIS_ERRORS as error:
             raise Unavailable(f"Redis at {self.where} does not answer: {type(error).__name__}: {error}") from error
 
 

@@ -9,10 +9,13 @@ from urllib.parse import urlsplit
 from redis import Redis, RedisCluster
 from redis.backoff import ConstantBackoff
 from redis.cluster import ClusterNode
-from redis.exceptions import RedisError
+from redis.exceptions import RedisClusterException, RedisError
 from redis.retry import Retry
 
 from campaign_express.errors import ConfigError, Unavailable
+
+# What a client raises where Redis is away, does not answer, or refuses; what a cluster's client adds is no RedisError.
+REDIS_ERRORS = (RedisError, RedisClusterException, OSError)
 
 TIMEOUT_S = 1.0  # for connecting, and for each answer
 
@@ -78,7 +81,7 @@ class Pipelines:
             pipeline: Any = self._client.pipeline(transaction=False)
             fill(pipeline)
             replies: list[Any] = pipeline.execute()
-        except (RedisError, OSError) as error:
+        except REDIS_ERRORS as error:
             raise Unavailable(f"Redis at {self.where} does not answer: {type(error).__name__}: {error}") from error
         return replies
 

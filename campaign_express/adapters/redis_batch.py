@@ -15,9 +15,8 @@ from time import monotonic
 from typing import Any
 
 from redis.crc import key_slot
-from redis.exceptions import RedisError
 
-from campaign_express.adapters.redis import redact
+from campaign_express.adapters.redis import REDIS_ERRORS, redact
 from campaign_express.adapters.redis_link import UNANSWERED, UNSENT, Link, Node, Target, attempt, pack
 
 log = logging.getLogger(__name__)
@@ -191,7 +190,7 @@ class RedisBatch:
                     answer = connection.read_response(disable_decoding=True)
                 finally:
                     connection.disconnect()
-            except (RedisError, OSError):
+            except REDIS_ERRORS:
                 continue
             if answer:
                 self._adopt(node, answer)

@@ -14,9 +14,9 @@ from typing import Any
 
 import hiredis
 from redis import connection as redis_py
-from redis.exceptions import RedisError
 
 from campaign_express.adapters.breaker import OPEN, Breaker
+from campaign_express.adapters.redis import REDIS_ERRORS
 from campaign_express.errors import ConfigError
 
 CONNECT_S = 0.5  # for connecting, and for each answer of the handshake
@@ -173,7 +173,7 @@ def attempt(link: Link) -> bool:
     """Open `link`; False where its server does not answer, and that is counted."""
     try:
         link.open()
-    except (RedisError, OSError) as error:
+    except REDIS_ERRORS as error:
         link.trouble = f"{type(error).__name__}: {error}"
         link.breaker.failed(monotonic())
         return False

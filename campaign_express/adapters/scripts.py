@@ -23,15 +23,17 @@ from redis.exceptions import (
     NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
-    RedisError,
     ResponseError,
     SlotNotCoveredError,
     TryAgainError,
 )
 
-from campaign_express.adapters.redis import connect, redact
+from campaign_express.adapters.redis import REDIS_ERRORS, connect, redact
 
-_NOT_RUN = (AskError, MovedError, ReadOnlyError, ClusterDownError, TryAgainError, SlotNotCoveredError)
+_NOT_RUN = (
+    *(AskError, MovedError, ReadOnlyError, ClusterDownError, TryAgainError, SlotNotCoveredError),
+    NoScriptError,  # a node that has just come to be the right one was not taught it yet
+)
 # A master that takes no writes just now: it is full, cannot save, lacks replicas, or runs another script.
 _NOT_SERVED = ("OOM", "MISCONF", "NOREPLICAS", "BUSY")
 _ATTEMPTS = 3
@@ -121,7 +123,7 @@ class ScriptRunner:
         for at in waiting:
             try:
                 node = self._node(calls[at].key)
-            except (RedisError, OSError) as error:
+            except REDIS_ERRORS as error:
                 answers[at] = Answer(error=error)
                 self._refresh()
                 continue
@@ -146,9 +148,11 @@ class ScriptRunner:
             try:
                 for script in {calls[at].script for at in unknown}:
                     node.script_load(script.source)
-            except (RedisError, OSError):
-                return again
-            return again + unknown
+            except REDIS_ERRORS as refused:
+                if not is_away(refused):  # it is no script that Redis takes: nowhere and never
+                    for at in unknown:
+                        answers[at] = Answer(error=refused)
+                    again = [at for at in again if at not in unknown]
         return again
 
     def _send(self, node: Redis, calls: list[Call], wait: bool) -> tuple[list[Any], bool, Exception | None]:
@@ -161,7 +165,7 @@ class ScriptRunner:
             if wanted:
                 pipeline.wait(wanted, self.wait_ms)
             results = pipeline.execute(raise_on_error=False)
-        except (RedisError, OSError) as error:
+        except REDIS_ERRORS as error:
             return [], False, error
         if not wanted:
             return results, True, None
@@ -179,7 +183,7 @@ class ScriptRunner:
         try:
             cluster: Any = client
             cluster.nodes_manager.initialize()
-        except (RedisError, OSError):
+        except REDIS_ERRORS:
             pass  # the next call fails by itself, and says so
 
 

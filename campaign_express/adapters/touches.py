@@ -18,8 +18,8 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-from redis.exceptions import RedisError
 
+from campaign_express.adapters.redis import REDIS_ERRORS
 from campaign_express.clock import Clock
 from campaign_express.errors import Unavailable
 from campaign_express.ports import Touch
@@ -84,7 +84,7 @@ class RedisTouches:
             if user:
                 pipeline.hmget(_person(user, advertiser), "c", "v")
             found = await pipeline.execute()
-        except (RedisError, OSError, TimeoutError) as error:
+        except REDIS_ERRORS as error:
             raise Unavailable(f"clicks and views cannot be looked up: {type(error).__name__}") from None
         flat = [*(found[:1] if click_id else ()), *(found[-1] if user else ())]
         return [_read(raw) for raw in dict.fromkeys(flat) if raw]
@@ -112,7 +112,7 @@ class RedisTouches:
             batch = [self._queue[n] for n in range(min(BATCH, len(self._queue)))]
             try:
                 await self._write(batch)
-            except (RedisError, OSError, TimeoutError) as error:
+            except REDIS_ERRORS as error:
                 if not told:
                     log.warning("clicks and views cannot be stored", extra={"reason": type(error).__name__})
                     told = True

@@ -12,10 +12,8 @@ import threading
 from collections.abc import Iterable
 from typing import Any
 
-from redis.exceptions import RedisError
-
 from campaign_express.adapters import users_lua
-from campaign_express.adapters.redis import connect
+from campaign_express.adapters.redis import REDIS_ERRORS, connect
 from campaign_express.adapters.users_keys import counts_key, profile_key
 from campaign_express.adapters.users_state import profile_arguments, profile_of
 from campaign_express.errors import Unavailable
@@ -45,7 +43,7 @@ class UserLinks:
                 if self._client is None:
                     self._client = connect(self._url)
                 return self._link(set(tokens), wall_ms)
-        except (RedisError, OSError) as error:
+        except REDIS_ERRORS as error:
             raise Unavailable(f"Redis does not answer: {type(error).__name__}: {error}") from error
 
     def ask(self, tokens: Iterable[str], wall_ms: int) -> None:
