@@ -25,12 +25,12 @@ START_S = 300.0
 PORTS = ("http", "grpc", "metrics", "serve", "dashboard", "embedded_redis", "embedded_nats")
 # By what stands in the command line; Ray gives its workers titles of their own.
 PARTS = {
+    "raylet": r"raylet/raylet",  # first: its command line holds those of the agents that it starts
     "gateway": r"ServeReplica.*BidGateway",
     "serve_proxy": r"ProxyActor",
     "dashboard_agent": r"dashboard/agent\.py|DashboardAgent",
     "runtime_env_agent": r"runtime_env/agent/main\.py|RuntimeEnvAgent",
     "log_monitor": r"log_monitor\.py",
-    "raylet": r"raylet/raylet",
     "treasury": r"ServeReplica.*Treasury",
     "event_pipeline": r"ServeReplica.*EventPipeline",
 }
@@ -61,6 +61,7 @@ def measure(root: int) -> dict[str, int]:
         for name, pattern in PARTS.items():
             if re.search(pattern, line):
                 found[name].append(pid)
+                break
     if wrong := {name: pids for name, pids in found.items() if len(pids) != 1}:
         raise RuntimeError(f"not one process each: {wrong}")
     return {name: round(pss_mb(pid)) for name, (pid,) in found.items()}
